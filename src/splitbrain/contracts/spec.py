@@ -54,8 +54,6 @@ class TestSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         load: plug-in files.
     """
 
-    __test__ = False  # pytest must not collect it
-
     workload: str
     system: str = "minitikv"
     substrate: str = "local"

@@ -55,8 +55,6 @@ class Test(msgspec.Struct, frozen=True, kw_only=True):
         schedule: directed faults, from the spec.
     """
 
-    __test__ = False
-
     spec: TestSpec
     workload: Workload
     system: System

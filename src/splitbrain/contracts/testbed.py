@@ -242,8 +242,6 @@ class ClockFaults(Protocol):
 class Testbed(Protocol):
     """The nodes of one test, and the links between them."""
 
-    __test__ = False
-
     @property
     def nodes(self) -> Mapping[str, Node]:
         """By name, in the spec's order."""
