@@ -1,0 +1,1 @@
+"""Seeded bugs of the bundled cluster: subclasses of its cores, never switches inside them."""
