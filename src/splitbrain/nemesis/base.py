@@ -1,0 +1,181 @@
+"""What every family of faults shares: its operations' values, its targets, and its proofs.
+
+A family's operation carries {"id", "fault", "targets", "parameters"}.  A generator does not know
+who leads, so it may name a *role* (``leader``, ``one``, ``minority`` ...); the family resolves it
+when the fault happens, and the completion carries the names.  Draws that decide a target come from
+the run's seed and the operation's id, so that the same fault picks the same nodes when replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from splitbrain.contracts.fault import Fault, Proof
+from splitbrain.contracts.test import World
+from splitbrain.env.random import Stream
+from splitbrain.errors import HarnessError
+from splitbrain.history.op import Op
+
+__all__ = ["ROLES", "Act", "Draft", "Family", "completion", "down", "mask", "resolve_targets"]
+
+ROLES = ("leader", "one", "minority", "majority", "all")
+"""Words for targets that are resolved when the fault happens."""
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A fault to come: what a family's ``draft`` draws for the schedule.
+
+    Attributes:
+        fault: such as ``partition`` or ``clock-jump``; the operations are start-/stop-<fault>.
+        targets: node names or role words.
+        parameters: what else the fault needs.
+        lasting: False for a one-shot fault, which has no stop.
+    """
+
+    fault: str
+    targets: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = {}
+    lasting: bool = True
+
+
+class Act(msgspec.Struct, frozen=True, kw_only=True):
+    """One nemesis operation, unpacked from its Op.
+
+    Attributes:
+        id: joins a start and its stop.
+        start: True for start-<fault>.
+        targets: names or roles for a start; what the start resolved them to for its stop.
+    """
+
+    id: str
+    fault: str
+    start: bool
+    targets: tuple[str, ...]
+    parameters: Mapping[str, Any]
+
+
+Outcome = tuple[tuple[str, ...], Mapping[str, Any], Sequence[Proof]]
+"""Resolved targets, resolved parameters, proofs."""
+
+
+class Family(Protocol):
+    """One family of faults acting on one running system."""
+
+    faults: frozenset[str]
+    """Names of its faults; it understands start-<fault> and, for lasting ones, stop-<fault>."""
+
+    def kinds(self, name: str) -> frozenset[Fault]:
+        """The kinds that the package ``name`` injects here: each must be shown effective."""
+
+    def draft(self, name: str, stream: Stream) -> Draft:
+        """Draw the next fault of the package ``name``."""
+
+    async def start(self, act: Act) -> Outcome:
+        """Apply the fault and observe it."""
+
+    async def stop(self, act: Act) -> Outcome:
+        """Heal it and observe that."""
+
+    async def heal(self) -> Outcome:
+        """Heal all that this family may have left."""
+
+
+MakeFamily = Callable[[World], Family]
+
+
+def resolve_targets(
+    world: World, act: Act, primaries: Sequence[str], *, exclude: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Node names for an act's targets, drawn by the act's id where a role leaves a choice.
+
+    >>> # a role in targets, such as ("minority",), becomes names such as ("n2", "n4")
+    """
+    nodes = [name for name in world.spec.nodes if name not in set(exclude)]
+    stream = world.random.stream("nemesis-targets", act.id)
+    chosen: list[str] = []
+    for target in act.targets or ("one",):
+        if target in world.spec.nodes:
+            chosen.append(target)
+        elif target == "leader":
+            chosen.append(primaries[0] if primaries else stream.choice(nodes))
+        elif target == "one":
+            chosen.append(stream.choice(nodes))
+        elif target == "all":
+            chosen.extend(nodes)
+        elif target in ("minority", "majority"):
+            half = len(world.spec.nodes) // 2
+            most = half if target == "minority" else half + 1
+            least = 1 if target == "minority" else half + 1
+            count = max(1, min(stream.randint(least, max(least, most)), len(nodes)))
+            chosen.extend(sorted(stream.sample(nodes, count), key=nodes.index))
+        else:
+            known = ", ".join([*world.spec.nodes, *ROLES])
+            raise HarnessError(f"fault {act.fault}: unknown target {target!r}; known: {known}")
+    return tuple(dict.fromkeys(chosen))
+
+
+def down(world: World, node: str) -> str | None:
+    """Why no observation of ``node`` can be expected now, or None if it should be alive."""
+    status = world.testbed.node(node).state().status
+    return {"killed": "kill", "paused": "pause", "exited": "node-crash", "new": "kill"}.get(
+        status
+    )
+
+
+def mask(
+    world: World, target: str, nodes: Iterable[str], effective: bool | None, seen: str
+) -> Proof:
+    """A proof, or ``masked`` if one of ``nodes`` is held dead or paused by another fault."""
+    for node in nodes:
+        why = down(world, node)
+        if why is not None:
+            return Proof(target=target, masked=why, observed=f"{node} is {why}ed")
+    return Proof(target=target, effective=effective, observed=seen)
+
+
+def unpack(op: Op) -> Act:
+    """The act that a nemesis operation asks for.
+
+    Raises:
+        HarnessError: the operation's value has not the form of DESIGN 6.
+    """
+    value = op.value if isinstance(op.value, Mapping) else {}
+    verb, _, fault = op.f.partition("-")
+    if verb not in ("start", "stop") or not fault:
+        raise HarnessError(
+            f"nemesis operation {op.f!r} is neither start-<fault> nor stop-<fault>"
+        )
+    return Act(
+        id=str(value.get("id", op.f)),
+        fault=fault,
+        start=verb == "start",
+        targets=tuple(value.get("targets") or ()),
+        parameters=dict(value.get("parameters") or {}),
+    )
+
+
+def completion(op: Op, act: Act, outcome: Outcome) -> Op:
+    """The nemesis operation's completion, with what was resolved and observed."""
+    targets, parameters, proofs = outcome
+    value = {
+        "id": act.id,
+        "fault": act.fault,
+        "targets": list(targets),
+        "parameters": dict(parameters),
+        "proof": [msgspec.to_builtins(proof) for proof in proofs],
+    }
+    return Op(process=op.process, type="info", f=op.f, key=None, value=value)
+
+
+async def gather_in_order(calls: Sequence[Awaitable[Any]]) -> list[Any]:
+    """Await all at once and keep their order; the first exception is raised after all are done."""
+    import asyncio
+
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return list(results)

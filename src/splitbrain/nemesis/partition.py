@@ -1,0 +1,180 @@
+"""Partitions: which nodes cannot speak to which.
+
+A *cut* is a set of directed pairs.  Only links between nodes are cut; clients still reach every
+node, so that a deposed leader can go on answering those who ask it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from splitbrain.contracts.fault import Cut, Fault, Proof
+from splitbrain.contracts.test import World
+from splitbrain.env.random import Stream
+from splitbrain.errors import HarnessError
+from splitbrain.nemesis.base import Act, Draft, Outcome, mask
+
+__all__ = ["SHAPES", "PartitionFamily", "cut_between"]
+
+
+def cut_between(one: Sequence[str], other: Sequence[str], *, both_ways: bool = True) -> Cut:
+    """Every pair from ``one`` to ``other``, and back unless one-way.
+
+    >>> cut_between(["a"], ["b", "c"], both_ways=False)
+    (('a', 'b'), ('a', 'c'))
+    """
+    pairs = [(i, j) for i in one for j in other]
+    if both_ways:
+        pairs += [(j, i) for i in one for j in other]
+    return tuple(pairs)
+
+
+def halves(nodes: Sequence[str], stream: Stream, leader: str | None) -> Cut:
+    """A minority and a majority, drawn at random."""
+    mixed = stream.sample(list(nodes), len(nodes))
+    middle = len(nodes) // 2
+    return cut_between(sorted(mixed[:middle]), sorted(mixed[middle:]))
+
+
+def isolate_one(nodes: Sequence[str], stream: Stream, leader: str | None) -> Cut:
+    """One node, drawn at random, alone."""
+    one = stream.choice(list(nodes))
+    return cut_between([one], [node for node in nodes if node != one])
+
+
+def isolate_leader(nodes: Sequence[str], stream: Stream, leader: str | None) -> Cut:
+    """The leader alone; any node where none is known."""
+    one = leader or stream.choice(list(nodes))
+    return cut_between([one], [node for node in nodes if node != one])
+
+
+def leader_in_minority(nodes: Sequence[str], stream: Stream, leader: str | None) -> Cut:
+    """The leader with as many others as still make a minority."""
+    one = leader or stream.choice(list(nodes))
+    rest = [node for node in nodes if node != one]
+    friends = stream.sample(rest, max(0, (len(nodes) - 1) // 2 - 1))
+    return cut_between([one, *sorted(friends)], [n for n in rest if n not in friends])
+
+
+def bridge(nodes: Sequence[str], stream: Stream, leader: str | None) -> Cut:
+    """Two groups that only one node, the bridge, can reach both of."""
+    mixed = stream.sample(list(nodes), len(nodes))
+    middle = len(nodes) // 2
+    return cut_between(sorted(mixed[:middle]), sorted(mixed[middle + 1 :]))
+
+
+def majorities_ring(nodes: Sequence[str], stream: Stream, leader: str | None) -> Cut:
+    """Every node sees a majority, and no two nodes see the same one (exact for five nodes)."""
+    ring = stream.sample(list(nodes), len(nodes))
+    size = len(ring)
+    reach = size // 4 if size > 3 else 1
+    near = {(i, (i + d) % size) for i in range(size) for d in range(-reach, reach + 1)}
+    pairs = [
+        (ring[i], ring[j])
+        for i in range(size)
+        for j in range(size)
+        if i != j and (i, j) not in near
+    ]
+    return tuple(sorted(pairs))
+
+
+def one_way_in(nodes: Sequence[str], stream: Stream, leader: str | None) -> Cut:
+    """One node hears nobody, but is heard."""
+    one = leader if leader and stream.random() < 0.5 else stream.choice(list(nodes))
+    return cut_between([node for node in nodes if node != one], [one], both_ways=False)
+
+
+def one_way_out(nodes: Sequence[str], stream: Stream, leader: str | None) -> Cut:
+    """One node is heard by nobody, but hears."""
+    one = leader if leader and stream.random() < 0.5 else stream.choice(list(nodes))
+    return cut_between([one], [node for node in nodes if node != one], both_ways=False)
+
+
+Shaper = Callable[[Sequence[str], Stream, "str | None"], Cut]
+
+SHAPES: Mapping[str, Shaper] = {
+    "halves": halves,
+    "isolate-one": isolate_one,
+    "isolate-leader": isolate_leader,
+    "leader-in-minority": leader_in_minority,
+    "bridge": bridge,
+    "majorities-ring": majorities_ring,
+    "one-way-in": one_way_in,
+    "one-way-out": one_way_out,
+}
+"""Named shapes; ``parameters["cut"]`` gives any other by its pairs."""
+
+_WEIGHTS = {"isolate-leader": 3, "leader-in-minority": 2, "halves": 2}
+
+
+class PartitionFamily:
+    """start-partition cuts links by a shape or by given pairs; stop-partition heals them."""
+
+    faults = frozenset({"partition"})
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        one_way = Fault.ONE_WAY in world.faults
+        self._shapes = [
+            name
+            for name in SHAPES
+            if (one_way or not name.startswith("one-way"))
+            and (len(world.spec.nodes) > 3 or name not in ("bridge", "majorities-ring"))
+            for _ in range(_WEIGHTS.get(name, 1))
+        ]
+
+    def kinds(self, name: str) -> frozenset[Fault]:
+        """Partitions; one-way ones are among them but are not demanded apart."""
+        return frozenset({Fault.PARTITION})
+
+    def draft(self, name: str, stream: Stream) -> Draft:
+        """A shape, those that depose the leader more often than others."""
+        return Draft(fault="partition", parameters={"shape": stream.choice(self._shapes)})
+
+    async def _cut(self, act: Act) -> Cut:
+        given = act.parameters.get("cut")
+        nodes = self._world.spec.nodes
+        if given is not None:
+            return tuple((str(i), str(j)) for i, j in given)
+        if act.targets:
+            inside = [node for node in nodes if node in act.targets]
+            return cut_between(inside, [node for node in nodes if node not in inside])
+        shape = act.parameters.get("shape", "halves")
+        if shape not in SHAPES:
+            raise HarnessError(f"unknown partition shape {shape!r}; known: {', '.join(SHAPES)}")
+        primaries = await self._world.running.primaries()
+        stream = self._world.random.stream("partition", act.id)
+        return SHAPES[shape](nodes, stream, primaries[0] if primaries else None)
+
+    async def start(self, act: Act) -> Outcome:
+        """Cut, and probe every cut link."""
+        cut = await self._cut(act)
+        primaries = await self._world.running.primaries()
+        await self._world.testbed.net.cut(act.id, cut)
+        proofs = await self._probe(cut, expect=False)
+        parameters = {**act.parameters, "cut": [list(pair) for pair in cut]}
+        if primaries:
+            parameters["leader"] = primaries[0]
+        return (), parameters, proofs
+
+    async def stop(self, act: Act) -> Outcome:
+        """Heal this cut, and probe that a new connection passes."""
+        await self._world.testbed.net.heal(act.id)
+        cut = tuple((str(i), str(j)) for i, j in act.parameters.get("cut", ()))
+        return (), act.parameters, await self._probe(cut, expect=True)
+
+    async def heal(self) -> Outcome:
+        """Heal every cut and shape."""
+        await self._world.testbed.net.heal(None)
+        return (), {}, ()
+
+    async def _probe(self, cut: Cut, *, expect: bool) -> list[Proof]:
+        timeout_s = 0.35 * self._world.election_s if not expect else self._world.election_s
+        reached = await self._world.testbed.net.reach(cut, timeout_s=timeout_s)
+        proofs = []
+        for i, j in cut:
+            got = reached.get((i, j))
+            seen = {True: "a probe arrived", False: "no probe arrived", None: "not probed"}[got]
+            effective = None if got is None else got == expect
+            proofs.append(mask(self._world, f"{i}->{j}", (i, j), effective, seen))
+        return proofs
