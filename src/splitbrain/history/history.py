@@ -19,7 +19,7 @@ and a view answers for the whole history that it came from:
 
 **Pairing.**  A completion belongs to the open invocation of its process.  Nemesis events are all
 ``info``; a start and the report of its success have the same ``f`` and the same ``id`` in their
-value, and alternate.  An event ``node-crash`` stands alone.
+value, and alternate.  The events ``node-crash``, ``phase`` and ``probes`` stand alone.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ __all__ = ["Columns", "History", "Mispaired", "TYPE_CODES", "freeze", "renumbere
 TYPE_CODES: Mapping[str, int] = {"invoke": 0, "ok": 1, "fail": 2, "info": 3}
 """What ``Columns.type`` holds."""
 
-NODE_CRASH = "node-crash"
+SINGLE = frozenset({"node-crash", "phase", "probes"})
+"""Nemesis events that stand alone: nothing completes them."""
 
 Ints = npt.NDArray[np.int64]
 
@@ -292,7 +293,7 @@ def _pair(ops: tuple[Op, ...]) -> list[int]:
 def _pair_fault(
     op: Op, position: int, open_by_fault: dict[tuple[str, Any], int], partner: list[int]
 ) -> None:
-    if op.f == NODE_CRASH:
+    if op.f in SINGLE:
         return
     identity = op.value.get("id") if isinstance(op.value, Mapping) else None
     name = (op.f, freeze(identity))
