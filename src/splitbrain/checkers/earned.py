@@ -35,7 +35,8 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         functions: client operations of which each must succeed once.
         answers: codes of ``fail`` that are answers and not refusals.
-        faults: kinds of faults asked for.
+        faults: fault packages asked for.
+        packages: fault -> the package that it belongs to, where the names differ.
         recovery_s: how long after a heal the system may take to recover.
         answered_share: of the operations outside fault bands.
         unproven_share: of a fault's unmasked applications that may lack proof.
@@ -46,6 +47,7 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
     functions: tuple[str, ...] = ()
     answers: frozenset[str] = frozenset()
     faults: tuple[str, ...] = ()
+    packages: Mapping[str, str] = {}
     recovery_s: float = 3.0
     answered_share: float = 0.9
     unproven_share: float = 0.2
@@ -66,8 +68,8 @@ class Earned:
         end_ns = history[-1].time_ns if len(history) else 0
         spans = merge(bands, recovery_ns=int(expect.recovery_s * 1e9), end_ns=end_ns)
         share, stats = self._answered(history, spans, end_ns)
-        faults = _applications(bands)
-        stats["faults"] = faults
+        stats["faults"] = _applications(bands, {})
+        faults = _applications(bands, {**expect.packages, **{f: f for f in expect.faults}})
         stats.update(_leaders(bands, expect.nodes))
         stats["thresholds"] = {
             "answered_share": expect.answered_share,
@@ -195,13 +197,15 @@ def _unfinished(history: History) -> list[tuple[str, str]]:
     return [("unfinished", "the run was cut short: its history has no end")]
 
 
-def _applications(bands: Sequence[Band]) -> dict[str, dict[str, int]]:
-    """For each kind of fault how often it was applied, proven, masked, or neither."""
+def _applications(
+    bands: Sequence[Band], packages: Mapping[str, str]
+) -> dict[str, dict[str, int]]:
+    """For each package of faults how often it was applied, proven, masked, or neither."""
     counts: dict[str, dict[str, int]] = {}
     for band in bands:
-        kind = "partition" if band.fault == "partition" else band.fault
         seen = counts.setdefault(
-            kind, dict.fromkeys(("applied", "effective", "masked", "no_effect"), 0)
+            packages.get(band.fault, band.fault),
+            dict.fromkeys(("applied", "effective", "masked", "no_effect"), 0),
         )
         seen["applied"] += 1
         seen[_proven(band)] += 1

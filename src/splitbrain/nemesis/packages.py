@@ -4,8 +4,10 @@ The rotation begins a fault, lets it last, ends it, leaves a quiet time in which
 recover, and goes on; now and then a second fault begins while the first one lasts.  Packages take
 turns in a shuffled order, so that each gets its share even in a short run.
 
-With the interval I: the quiet time is uniform in (0, 2 I), a fault lasts between 3/4 I and 5/4 I,
-and with probability 0.3 another one begins at about half of it.
+With the interval I: a fault lasts between 1/2 I and I, the quiet time is uniform in (1/5 I, 7/5 I),
+and with probability 0.3 another fault begins at about half of the first.  In the first turn of the
+packages nothing overlaps and quiet times are at most 1 I, so that even a short run shows each fault
+by itself.
 """
 
 from __future__ import annotations
@@ -41,6 +43,17 @@ PACKAGES: Mapping[str, frozenset[Fault]] = {
     "network": frozenset({Fault.DELAY, Fault.LOSS, Fault.DUPLICATION, Fault.REORDERING}),
 }
 """The names of ``--nemesis``, and the kinds of which at least one must be possible."""
+
+FAULT_PACKAGE: Mapping[str, str] = {
+    "clock-jump": "clock",
+    "clock-strobe": "clock",
+    "clock-drift": "clock",
+    "delay": "network",
+    "loss": "network",
+    "duplication": "network",
+    "reordering": "network",
+}
+"""Faults whose package has another name than they."""
 
 SINGLE: Mapping[str, frozenset[Fault]] = {
     "delay": frozenset({Fault.DELAY}),
@@ -191,7 +204,14 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
             due_ns = now_ns + self.upcoming.lasts_ns // 2
         else:
             due_ns = _NEVER_NS  # set by the stop that leaves nothing active
-        bag, upcoming = _draw(self.names, self.drafts, self.interval_ns, self.bag, ctx.random)
+        bag, upcoming = _draw(
+            self.names,
+            self.drafts,
+            self.interval_ns,
+            self.bag,
+            ctx.random,
+            first_turn=self.count + 1 < len(self.names),
+        )
         following = msgspec.structs.replace(
             self, bag=bag, upcoming=upcoming, due_ns=due_ns, active=active, count=self.count + 1
         )
@@ -211,13 +231,16 @@ def _draw(
     interval_ns: int,
     bag: tuple[str, ...],
     stream: Stream,
+    *,
+    first_turn: bool,
 ) -> tuple[tuple[str, ...], _Upcoming]:
     """The next fault: its package from the bag, which is refilled in a shuffled order when empty."""
     bag = bag or tuple(stream.sample(names, len(names)))
     draft = drafts[bag[0]].draft(bag[0], stream)
-    lasts_ns = int(interval_ns * stream.uniform(0.75, 1.25))
-    quiet_ns = int(interval_ns * stream.uniform(0.0, 2.0))
-    return bag[1:], _Upcoming(draft, lasts_ns, quiet_ns, stream.random() < _SECOND)
+    lasts_ns = int(interval_ns * stream.uniform(0.5, 1.0))
+    quiet_ns = int(interval_ns * stream.uniform(0.2, 1.0 if first_turn else 1.4))
+    second = not first_turn and stream.random() < _SECOND
+    return bag[1:], _Upcoming(draft, lasts_ns, quiet_ns, second)
 
 
 def rotation(
@@ -230,7 +253,7 @@ def rotation(
     """A rotation whose first fault comes after 0.3 to 1 intervals."""
     if not names:
         return _Nothing()
-    bag, upcoming = _draw(names, drafts, interval_ns, (), stream)
+    bag, upcoming = _draw(names, drafts, interval_ns, (), stream, first_turn=True)
     due_ns = now_ns + int(interval_ns * stream.uniform(0.3, 1.0))
     return Rotation(
         names=names,
