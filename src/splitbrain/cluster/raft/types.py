@@ -48,7 +48,7 @@ __all__ = [
 class RaftPanic(Exception):
     """A state that a correct cluster never reaches; the node must stop at once.
 
-    ``reason`` is one of :data:`ASSERTIONS` or ``two-leaders``; the text says what was seen.
+    ``reason`` is one of :data:`ASSERTIONS`; ``detail`` says what was seen.
     """
 
     def __init__(self, reason: str, detail: str) -> None:

@@ -1,0 +1,228 @@
+"""What one Raft node knows, and how it changes role: the first chapter of :class:`core.Raft`.
+
+The node is one class in six chapters, each a subclass of the one before: ``state`` (fields, roles,
+sending), ``replication`` (the log), ``reads`` (heartbeats, ReadIndex, lease), ``election`` (votes,
+check-quorum, leader transfer), ``membership`` and ``core`` (what a shell calls).
+
+Two clocks run in it.  Ticks count towards elections and heartbeats.  ``now_ns``, passed along with
+ticks and messages, is the node's monotonic clock; only the lease uses it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from splitbrain.cluster.raft.log import RaftLog
+from splitbrain.cluster.raft.progress import Progress
+from splitbrain.cluster.raft.types import (
+    Entry,
+    EntryKind,
+    Message,
+    MessageKind,
+    RaftConfig,
+    ReadState,
+    Restored,
+    Role,
+    Snapshot,
+)
+from splitbrain.env.random import Stream
+
+__all__ = ["RaftState"]
+
+
+class RaftState:
+    """Fields, role changes, sending."""
+
+    __slots__ = (
+        "_after",
+        "_broadcast_commit",
+        "_broadcast_entries",
+        "_conf_handed",
+        "_confirmed_round",
+        "_dropped",
+        "_durable_term",
+        "_durable_vote",
+        "_handlers",
+        "_hard_handed",
+        "_hard_writes",
+        "_lease_until_ns",
+        "_messages",
+        "_noop_index",
+        "_now",
+        "_number",
+        "_pending_reads",
+        "_quorum_commit",
+        "_quorum_contact",
+        "_quorum_vote",
+        "_read_states",
+        "_round",
+        "_round_sent",
+        "_round_wanted",
+        "_snapshot_to_hand",
+        "_soft_handed",
+        "_suspect",
+        "_transfer_sent",
+        "config",
+        "election_elapsed",
+        "heartbeat_elapsed",
+        "leader",
+        "learners",
+        "log",
+        "node",
+        "peers",
+        "pending_conf_index",
+        "progress",
+        "quiet_ticks",
+        "role",
+        "snapshot",
+        "stream",
+        "term",
+        "timeout_ticks",
+        "transferee",
+        "vote",
+        "voters",
+        "votes",
+    )
+
+    def __init__(self, config: RaftConfig, restored: Restored, stream: Stream) -> None:
+        self.config = config
+        self.node = config.node
+        self.stream = stream
+        hard, meta = restored.hard_state, restored.snapshot_meta
+        self.log = RaftLog(meta, restored.entries, config.assertions_off)
+        self.log.recover(hard.commit, restored.applied)
+        self.snapshot = Snapshot(meta, restored.snapshot_data) if meta.index else None
+        self.term, self.vote = hard.term, hard.vote
+        self.role, self.leader = Role.FOLLOWER, ""
+        self._init_timers()
+        self._init_outbox()
+        self._init_leadership()
+        voters = meta.voters if meta.index else config.voters
+        learners = meta.learners if meta.index else config.learners
+        self._set_membership(
+            voters if restored.voters is None else restored.voters,
+            learners if restored.learners is None else restored.learners,
+        )
+
+    def _init_timers(self) -> None:
+        """Ticks since this and that.
+
+        ``quiet_ticks`` counts from the last word of *any* leader, and outlives changes of role and
+        term, unlike ``election_elapsed``: it is what a leader's lease relies on.  A restarted node
+        has forgotten whom it heard, so with leases it starts at 0: it grants no vote for one
+        election timeout.  Without leases nothing relies on it, and waiting would only make
+        failover after a restart slower, so it starts as if nobody had spoken for long.
+        """
+        config = self.config
+        self.election_elapsed = self.heartbeat_elapsed = 0
+        self.quiet_ticks = 0 if config.lease_reads else config.election_ticks
+        self.timeout_ticks = self._draw_timeout()
+        self._now = 0
+
+    def _init_outbox(self) -> None:
+        """What waits for the next Ready, and what the last one said."""
+        self._number = 0
+        self._messages: list[Message] = []
+        self._after: list[Message] = []
+        self._read_states: list[ReadState] = []
+        self._dropped: list[bytes] = []
+        self._snapshot_to_hand: Snapshot | None = None
+        self._soft_handed = (self.leader, self.role)
+        self._hard_handed = (self.term, self.vote, self.log.commit)
+        self._hard_writes: deque[tuple[int, int, str]] = deque()
+        self._durable_term, self._durable_vote = self.term, self.vote
+        self._conf_handed: deque[Entry] = deque()
+
+    def _init_leadership(self) -> None:
+        """What only a candidate or leader uses."""
+        self.votes: dict[str, bool] = {}
+        self.progress: dict[str, Progress] = {}
+        self.pending_conf_index = self._noop_index = 0
+        self.transferee = ""
+        self._transfer_sent = self._suspect = False
+        self._broadcast_entries = self._broadcast_commit = False
+        self._round = self._confirmed_round = 0
+        self._round_wanted = False
+        self._round_sent: deque[tuple[int, int]] = deque()
+        self._pending_reads: deque[tuple[int, int, bytes]] = deque()
+        self._lease_until_ns = 0
+
+    # -- membership ------------------------------------------------------------------------------
+
+    def _set_membership(self, voters: tuple[str, ...], learners: tuple[str, ...]) -> None:
+        self.voters, self.learners = voters, learners
+        self.peers = tuple(name for name in voters + learners if name != self.node)
+        self._quorum_vote = self._quorum("vote", len(voters))
+        self._quorum_commit = self._quorum("commit", len(voters))
+        self._quorum_contact = self._quorum("contact", len(voters))
+
+    def _quorum(self, use: str, voters: int) -> int:
+        """How many of ``voters`` are a majority, so that any two of them share a voter.
+
+        ``use`` is what it is for: ``vote``, ``commit``, or ``contact`` (check-quorum, ReadIndex).
+        """
+        return voters // 2 + 1
+
+    # -- roles -----------------------------------------------------------------------------------
+
+    def _draw_timeout(self) -> int:
+        fixed = self.config.election_timeout_ticks
+        if fixed is not None:
+            return fixed
+        ticks = self.config.election_ticks
+        return self.stream.randrange(ticks, 2 * ticks)
+
+    def _reset(self, term: int) -> None:
+        """Forget everything of the role played until now."""
+        if term != self.term:
+            self.term = term
+            self.vote = ""
+        self.leader = ""
+        self.election_elapsed = self.heartbeat_elapsed = 0
+        self.timeout_ticks = self._draw_timeout()
+        self._dropped.extend(context for _, _, context in self._pending_reads)
+        self._init_leadership()
+
+    def _become_follower(self, term: int, leader: str) -> None:
+        self._reset(term)
+        self.role, self.leader = Role.FOLLOWER, leader
+
+    def _become_leader(self) -> None:
+        """Start with an empty entry: nothing older may commit, and no read start, before it."""
+        log = self.log
+        self._reset(self.term)
+        self.role, self.leader = Role.LEADER, self.node
+        for name in self.peers:
+            self.progress[name] = Progress(log.last + 1)
+        self.progress[self.node] = Progress(log.last + 1, match=log.stable, active=True)
+        self.pending_conf_index = log.last
+        self._noop_index = log.last + 1
+        self._append(EntryKind.EMPTY, b"")
+
+    def _append(self, kind: EntryKind, data: bytes) -> int:
+        """Put an entry at the end of a leader's own log; it is sent with the next Ready."""
+        log = self.log
+        index = log.last + 1
+        log.append(Entry(index, self.term, kind, data))
+        self._broadcast_entries = True
+        return index
+
+    # -- sending ---------------------------------------------------------------------------------
+
+    def _send(self, kind: MessageKind, to: str, log_index: int = 0, commit: int = 0) -> None:
+        """Queue a small message that may leave at once."""
+        self._messages.append(
+            Message(kind, self.node, to, self.term, log_index=log_index, commit=commit)
+        )
+
+    def _in_lease(self) -> bool:
+        """A leader was heard less than E ticks ago, so nobody has reason to seek votes.
+
+        E itself, not the drawn timeout: a leader's lease counts on every follower's E.  The
+        known-leader condition of other implementations is left out on purpose: a node that was
+        pushed to a higher term by a late reply forgets its leader, but must not forget that the
+        leader may hold a lease on its word.
+        """
+        if not self.config.check_quorum:
+            return False
+        return self.role is Role.LEADER or self.quiet_ticks < self.config.election_ticks
