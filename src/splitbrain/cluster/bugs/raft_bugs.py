@@ -237,6 +237,7 @@ class LocalLeaderRead(RaftBug):
     anomalies = ("stale-read", "non-linearizable")
 
     def read_index(self, context: bytes, now_ns: int) -> bool:
+        """Answer at once, at the own commit index."""
         self._advance_now(now_ns)
         if self.role is not Role.LEADER or not self._own_term_committed():
             return False
@@ -318,6 +319,7 @@ class AckOnAppend(RaftBug):
     anomalies = ("lost-write", "stale-read", "non-linearizable")
 
     def acked_early(self, index: int) -> bool:
+        """Yes, always."""
         if index > self.log.commit:
             self.probe += 1
         return True
