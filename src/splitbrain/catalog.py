@@ -16,6 +16,7 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -50,9 +51,9 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
 def _lazy(path: str) -> Factory:
     """A factory that imports its module when it is called: ``list`` must not load grpc."""
 
-    def make(*arguments: Any) -> Any:
+    def make(*arguments: Any, **named: Any) -> Any:
         module, _, name = path.partition(":")
-        return getattr(importlib.import_module(module), name)(*arguments)
+        return getattr(importlib.import_module(module), name)(*arguments, **named)
 
     return make
 
@@ -100,9 +101,8 @@ def builtin() -> Catalog:
             "local": _lazy("splitbrain.substrates.local:LocalSubstrate"),
         },
         models={
-            "register": _lazy("splitbrain.checkers.linearizable.model:Register"),
-            "cas-register": _lazy("splitbrain.checkers.linearizable.model:CasRegister"),
-            "kv": _lazy("splitbrain.checkers.linearizable.model:Kv"),
+            name: partial(_lazy("splitbrain.checkers.linearizable.model:make_model"), name)
+            for name in ("register", "cas-register", "kv")
         },
         nemeses={**PACKAGES, **SINGLE},
         options={

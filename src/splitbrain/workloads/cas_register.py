@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from splitbrain.checkers.linearizable import LinearizableChecker
-from splitbrain.checkers.linearizable.model import CasRegister
+from splitbrain.checkers.linearizable.model import make_model
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.contracts.workload import Workload
 from splitbrain.env.random import Stream
@@ -52,7 +52,7 @@ def cas_register(spec: TestSpec) -> Workload:
         ),
         final_generator=FinalReads(),
         client=KvClient,
-        checkers={"linearizable": LinearizableChecker(CasRegister())},
+        checkers={"linearizable": LinearizableChecker(make_model("cas-register"))},
         functions=("read", "write", "cas"),
         answers=frozenset({"cas-mismatch"}),
     )

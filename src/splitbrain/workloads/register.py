@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from splitbrain.checkers.linearizable import LinearizableChecker
-from splitbrain.checkers.linearizable.model import Register
+from splitbrain.checkers.linearizable.model import make_model
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.contracts.workload import Workload
 from splitbrain.env.random import Stream
@@ -47,6 +47,6 @@ def register(spec: TestSpec) -> Workload:
         ),
         final_generator=FinalReads(),
         client=KvClient,
-        checkers={"linearizable": LinearizableChecker(Register())},
+        checkers={"linearizable": LinearizableChecker(make_model("register"))},
         functions=("read", "write"),
     )

@@ -1,0 +1,90 @@
+"""``splitbrain demo``: the main job on local processes, once right and once with a seeded bug.
+
+The first run is a correct minitikv under partitions and kills: valid.  The second acknowledges a
+write as soon as the leader has it in its own log; its leader is cut off again and again, so that
+acknowledged writes are lost: invalid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from splitbrain.catalog import Catalog
+from splitbrain.checkers.verdict import Verdict
+from splitbrain.commands.run import Finished, run_spec
+from splitbrain.contracts.spec import ScheduledFault, TestSpec
+
+__all__ = ["Part", "demo_parts", "run_demo"]
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of the demo and the verdict that it should give."""
+
+    title: str
+    spec: TestSpec
+    expect: Verdict
+
+
+def demo_parts(*, seconds: float = 20.0, seed: int = 1) -> tuple[Part, Part]:
+    """The two runs."""
+    correct = TestSpec(
+        workload="register",
+        nemesis=("partition", "kill"),
+        nemesis_interval_s=3.0,
+        time_limit_s=seconds,
+        seed=seed,
+    )
+    broken = TestSpec(
+        workload="register",
+        bugs=("ack-on-append",),
+        schedule=tuple(_isolate_leader(seconds)),
+        time_limit_s=seconds,
+        seed=seed,
+    )
+    return (
+        Part(
+            title="minitikv as it is, under partitions and kills", spec=correct, expect="valid"
+        ),
+        Part(
+            title="minitikv that acknowledges a write before a majority has it, its leader cut off",
+            spec=broken,
+            expect="invalid",
+        ),
+    )
+
+
+def _isolate_leader(seconds: float) -> Iterator[ScheduledFault]:
+    """Cut the leader off for 3 s, again and again, 3 s apart."""
+    begin, number = 3.0, 1
+    while begin + 3.0 < seconds:
+        id_ = f"partition-{number}"
+        yield ScheduledFault(
+            time_ns=int(begin * 1e9),
+            f="start-partition",
+            parameters={"shape": "isolate-leader"},
+            id=id_,
+        )
+        yield ScheduledFault(time_ns=int((begin + 3.0) * 1e9), f="stop-partition", id=id_)
+        begin, number = begin + 6.0, number + 1
+
+
+def run_demo(
+    catalog: Catalog,
+    store: Path,
+    *,
+    told: Callable[[Part, Finished], None],
+    begun: Callable[[Part], Callable[[Any], None] | None],
+    seconds: float = 20.0,
+    seed: int = 1,
+) -> int:
+    """Run both parts; the exit code is 0 when each gave the verdict expected of it."""
+    as_expected = True
+    for part in demo_parts(seconds=seconds, seed=seed):
+        finished = run_spec(part.spec, catalog, store, progress=begun(part))
+        told(part, finished)
+        as_expected &= finished.verdict == part.expect
+    return 0 if as_expected else 1
