@@ -70,6 +70,20 @@ class Context(Protocol):
     def some_free_process(self) -> int | None:
         """A free process of this context, drawn at random; None if all are busy."""
 
+    @property
+    def mask(self) -> int:
+        """``threads`` as a bit set: thread t is bit t + 1, so that the nemesis is bit 0."""
+
+    @property
+    def free_mask(self) -> int:
+        """``free_threads`` as a bit set."""
+
+    def restrict(self, mask: int) -> Context:
+        """The same context with only the threads of ``mask``."""
+
+    def at(self, time_ns: int) -> Context:
+        """The same context at another time."""
+
 
 class Generator(Protocol):
     """An immutable source of operations."""
