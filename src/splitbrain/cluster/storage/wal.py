@@ -14,7 +14,8 @@ is appended meanwhile shares the next one: under load one fsync covers many requ
 it] by one atomic replace, so no crash can leave a snapshot without its log or the other way round.
 While the replace is under way, new records are held back and written behind it.
 
-**Completion** is told in the order of the calls.  A failed fsync raises :class:`DiskFailed` out of
+**Completion** is told in the order of the calls; when a sync completes several, ``settled`` follows
+once behind them.  A failed fsync raises :class:`DiskFailed` out of
 the disk's callback and so ends the node: after it nobody knows which bytes are on the disk, and
 asking again would report success without them (as PostgreSQL learned in 2018, "fsyncgate").
 
@@ -74,12 +75,16 @@ class Wal:
 
     Attributes:
         fsyncs: how many fsyncs and replaces were completed.
+        entries_written: how many entries were asked to be stored.
         torn_bytes: how many bytes of a torn tail ``open`` has cut off.
     """
 
-    def __init__(self, disk: Disk, name: str = LOG_FILE) -> None:
+    def __init__(
+        self, disk: Disk, name: str = LOG_FILE, *, settled: Done = lambda: None
+    ) -> None:
         self._disk = disk
         self._name = name
+        self._settled = settled
         # What a reader of the file would find once all that was asked for is written.
         self._hard_state = HardState()
         self._snapshot = _NOTHING
@@ -94,6 +99,7 @@ class Wal:
         self._rewrite_wanted = False
         self._held = bytearray()
         self.fsyncs = 0
+        self.entries_written = 0
         self.torn_bytes = 0
 
     @property
@@ -145,6 +151,7 @@ class Wal:
         Without ``sync`` only the earlier calls must be durable, and ``done`` may be called at once.
         """
         self._remember(hard_state, entries)
+        self.entries_written += len(entries)
         if not self._rewrite_wanted:  # else the rewrite will hold them
             for entry in entries:
                 self._write(_ENTRY, _encode(entry))
@@ -259,6 +266,7 @@ class Wal:
         self._next()
         for done in ready:
             done()
+        self._settled()
 
     def _content(self) -> bytes:
         content = bytearray()
