@@ -337,8 +337,13 @@ class Store:
             "log_bytes": self._wal.size,
             "syncs": self._wal.fsyncs,
             "entries_written": self._wal.entries_written,
-            "probes": {**getattr(raft, "probes", {}), **self.probes},
+            "probes": {**self.probes, **self._raft_probes(raft)},
         }
+
+    def _raft_probes(self, raft: Raft) -> dict[str, int]:
+        """A core with a bug has a name and a count."""
+        name = getattr(raft, "name", "")
+        return {name: getattr(raft, "probe", 0)} if name else {}
 
     def control(self, verb: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """status, transfer-leader {to}, campaign, compact, dump; ValueError on a wrong one."""

@@ -1,0 +1,185 @@
+"""A session of raw operations: leader redirect, deadline, backoff, and honest outcomes.
+
+    client = RawClient(caller, pacer, nodes, stream, node="n1", options=Options(op_timeout_s=2))
+    await client.put(b"k", b"v")
+    await client.cas(b"k", b"v", b"w")
+
+Each operation ends in one of three ways: it returns (it happened), it raises ``Definite`` (it
+certainly did not), it raises ``Undetermined`` (nobody knows).  ``outcome`` has the table.  Codes of
+``Definite``:
+
+    cas-mismatch               another value was there; ``observed`` is what it was
+    no-leader, busy, refused, stale-command ...   each attempt until the deadline was refused, the
+                               last one with this word
+    timeout                    a read got no answer until the deadline
+    too-late                   the deadline was over before the first attempt
+    too-large, mismatch-mode   refused for good
+
+Codes of ``Undetermined``: ``timeout``, ``connection-lost``, ``undetermined-result`` ...: the end of
+the one attempt that may have taken effect.
+
+A subclass may override ``_unknown_write``; so is the seeded bug timeout-is-fail made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+import msgspec
+
+from splitbrain.cluster.client.outcome import End, Fate, is_write, judge
+from splitbrain.cluster.client.route import Backoff, Prefer, Route
+from splitbrain.cluster.messages import (
+    Answer,
+    RawCas,
+    RawCasReply,
+    RawDelete,
+    RawGet,
+    RawGetReply,
+    RawPut,
+    RawScan,
+    RawScanReply,
+    Request,
+)
+from splitbrain.env import Caller, Pacer
+from splitbrain.env.random import Stream
+from splitbrain.errors import Definite, Undetermined
+
+__all__ = ["Options", "RawClient"]
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How a session behaves.
+
+    Attributes:
+        op_timeout_s: deadline of one operation; two election timeouts is a good choice.
+        attempt_timeout_s: longest wait for one attempt of a READ, which may then be sent elsewhere;
+            None: a quarter of op_timeout_s.  A write's one attempt waits until the deadline, as it
+            may not be sent again.
+        prefer: see ``route``.
+        forget_s: how long ``prefer="bound"`` remembers a leader; None: half of op_timeout_s, which
+            is one election timeout if op_timeout_s is two.
+        backoff_base_s: first step of the backoff; a redirect to a named leader does not wait.
+        backoff_cap_s: largest step.
+        trust_refusals: False against a TiKV that is not ours; see ``outcome``.
+    """
+
+    op_timeout_s: float = 2.0
+    attempt_timeout_s: float | None = None
+    prefer: Prefer = "bound"
+    forget_s: float | None = None
+    backoff_base_s: float = 0.01
+    backoff_cap_s: float = 0.25
+    trust_refusals: bool = True
+
+
+class RawClient:
+    """One session; operations one after another.
+
+    Attributes:
+        attempts: requests sent so far.
+        probes: how often the changed path of each seeded bug of this class ran.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        pacer: Pacer,
+        nodes: Sequence[str],
+        stream: Stream,
+        *,
+        node: str,
+        options: Options = Options(),  # noqa: B008 - frozen
+    ) -> None:
+        self._caller = caller
+        self._pacer = pacer
+        self._stream = stream
+        self._options = options
+        forget_s = options.op_timeout_s / 2 if options.forget_s is None else options.forget_s
+        self._route = Route(nodes, node, prefer=options.prefer, forget_ns=int(forget_s * 1e9))
+        self.attempts = 0
+        self.probes: dict[str, int] = {}
+
+    async def get(self, key: bytes) -> bytes | None:
+        """The value, or None."""
+        answer = await self._do(RawGet(key))
+        assert isinstance(answer, RawGetReply)
+        return answer.value
+
+    async def put(self, key: bytes, value: bytes) -> None:
+        """Set the value."""
+        await self._do(RawPut(key, value))
+
+    async def delete(self, key: bytes) -> None:
+        """Remove the key."""
+        await self._do(RawDelete(key))
+
+    async def cas(self, key: bytes, old: bytes | None, new: bytes | None) -> None:
+        """Set ``new`` (None: remove) if the value is ``old`` (None: absent)."""
+        answer = await self._do(RawCas(key, old, new))
+        assert isinstance(answer, RawCasReply)
+        if not answer.succeed:
+            raise Definite("cas-mismatch", observed=answer.previous)
+
+    async def scan(
+        self, start: bytes, end: bytes = b"", *, limit: int = 256
+    ) -> tuple[tuple[bytes, bytes], ...]:
+        """Up to ``limit`` pairs of [start, end) in order; empty ``end``: no upper bound."""
+        answer = await self._do(RawScan(start, end, limit))
+        assert isinstance(answer, RawScanReply)
+        return answer.pairs
+
+    async def close(self) -> None:
+        """End the session."""
+        await self._caller.close()
+
+    async def _do(self, request: Request) -> Answer:
+        """Attempt until done, refused, unknown, or too late."""
+        options, pacer = self._options, self._pacer
+        backoff = Backoff(
+            self._stream, base_s=options.backoff_base_s, cap_s=options.backoff_cap_s
+        )
+        start_ns = pacer.monotonic_ns()
+        deadline_ns = start_ns + int(options.op_timeout_s * 1e9)
+        node, last, redirects = self._route.first(start_ns), "too-late", 0
+        while (left_ns := deadline_ns - pacer.monotonic_ns()) > 0:
+            answer = await self._attempt(node, request, left_ns / 1e9)
+            end = judge(request, answer, trust_refusals=options.trust_refusals)
+            now_ns = pacer.monotonic_ns()
+            if end.fate is Fate.DONE:
+                self._route.answered(node, now_ns)
+                return answer  # type: ignore[return-value]  # judged: of the request's kind
+            if end.fate is Fate.UNKNOWN:
+                self._route.lost(node, now_ns)
+                self._unknown_write(end)
+            if end.fate is Fate.REFUSED:
+                raise Definite(end.code, f"by {node}")
+            last = end.code
+            before = node
+            if end.moved:
+                node = self._route.next(node, end.leader, now_ns)
+            # A named leader is asked at once, but stores that name each other are not a race track.
+            redirects = redirects + 1 if end.leader == node != before else 0
+            if not 1 <= redirects <= 2:
+                left_s = (deadline_ns - now_ns) / 1e9
+                await pacer.sleep(max(0.0, min(backoff.next_s(), left_s)))
+        raise Definite(last, f"no success within {options.op_timeout_s:g} s, last node {node}")
+
+    async def _attempt(self, node: str, request: Request, left_s: float) -> object:
+        """One request; its answer, or the exception that came in its place."""
+        timeout_s = left_s
+        if not is_write(request):
+            limit_s = self._options.attempt_timeout_s
+            limit_s = self._options.op_timeout_s / 4 if limit_s is None else limit_s
+            timeout_s = min(left_s, limit_s)
+        self.attempts += 1
+        try:
+            answer: object = await self._caller.call(node, request, timeout_s=timeout_s)
+        except (ConnectionError, TimeoutError, EOFError) as error:
+            return error
+        return answer
+
+    def _unknown_write(self, end: End) -> NoReturn:
+        """A write's attempt may have taken effect, now or later."""
+        raise Undetermined(end.code)

@@ -1,0 +1,27 @@
+"""Make a store for any Env: the correct one, or one with seeded bugs.
+
+A bug replaces a class; which one is looked up here, once, when the node is made.  Several bugs of
+one class are joined by inheritance, in the order of the configuration.  Bugs of the client are
+passed over: ``bugs.registry.client_class`` makes those.
+"""
+
+from __future__ import annotations
+
+from splitbrain.cluster.bugs.registry import raft_class, store_class
+from splitbrain.cluster.config import StoreConfig
+from splitbrain.cluster.store.shell import Store
+from splitbrain.env import Env
+
+__all__ = ["build_store"]
+
+
+def build_store(config: StoreConfig, env: Env) -> Store:
+    """One node, not yet started.
+
+    Raises:
+        UnknownName: ``config.bugs`` names a bug that is not there.
+        ValueError: the configuration and the Env speak of different nodes.
+    """
+    if config.node != env.node:
+        raise ValueError(f"store configured as {config.node!r} is to run as node {env.node!r}")
+    return store_class(config.bugs)(config, env, raft_class=raft_class(config.bugs))
