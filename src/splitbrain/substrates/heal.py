@@ -1,0 +1,199 @@
+"""Undo what dead runs left behind: their processes, and their directories outside the store.
+
+A run is dead when its link lies in the state directory and the tool that wrote it no longer runs
+(pid and start time, in this boot).  Its leftovers are found in two ways, neither by a name:
+
+- by the journal: a process whose pid, start time and session are in a ``done`` record;
+- by the label: a process whose environment holds the run's label exactly, in a session whose leader
+  holds it too or is gone.  This settles an intent without ``done``, and children of nodes.
+
+Everything else is left alone, above all runs whose tool lives, and processes that merely look alike.
+Healing twice, or twice at once, does what healing once does.
+
+Example::
+
+    report = heal()
+    for line in report.lines():
+        print(line)
+    if report.left:
+        ...  # exit 4: something could not be undone
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from splitbrain.errors import NewerStore
+from splitbrain.substrates.journal import Act, RunLink, read_acts, read_link, state_directory
+from splitbrain.substrates.tools import procfs
+from splitbrain.substrates.tools.private import remove_private
+
+__all__ = ["Ended", "HealReport", "end_labelled", "heal"]
+
+_WAIT_S = 5.0
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """An orphan that was ended.
+
+    Attributes:
+        label: the run that left it.
+        pid: its process id.
+        what: the node, or the part of the run, that it was; empty if only the label told whose.
+    """
+
+    label: str
+    pid: int
+    what: str = ""
+
+
+class HealReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done, and what is left.
+
+    Attributes:
+        ended: orphans that no longer run.
+        removed: directories that were removed.
+        healed: labels of runs of which nothing is left now.
+        alive: labels of runs that were left alone, because their tool runs.
+        left: one line for each thing that could not be undone.
+    """
+
+    ended: tuple[Ended, ...] = ()
+    removed: tuple[str, ...] = ()
+    healed: tuple[str, ...] = ()
+    alive: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+    def lines(self) -> tuple[str, ...]:
+        """The report in words, one line a fact; one line too if there was nothing to do."""
+        lines = [
+            f"run {it.label}: ended {it.what or 'a child'} (pid {it.pid})" for it in self.ended
+        ]
+        lines += [f"removed {path}" for path in self.removed]
+        lines += [f"run {label}: healed" for label in self.healed]
+        lines += [f"run {label}: still running, left alone" for label in self.alive]
+        lines += [f"left: {problem}" for problem in self.left]
+        return tuple(lines) or ("nothing to heal",)
+
+
+class _Work:
+    """A report in the making."""
+
+    def __init__(self) -> None:
+        self.ended: list[Ended] = []
+        self.removed: list[str] = []
+        self.healed: list[str] = []
+        self.alive: list[str] = []
+        self.left: list[str] = []
+
+    def report(self) -> HealReport:
+        return HealReport(
+            ended=tuple(self.ended),
+            removed=tuple(self.removed),
+            healed=tuple(self.healed),
+            alive=tuple(self.alive),
+            left=tuple(self.left),
+        )
+
+
+def heal(state: str | None = None, *, only: str | None = None) -> HealReport:
+    """Heal every dead run of the state directory, or the one labelled ``only``.
+
+    Never raises for what it finds; what could not be undone is in the report's ``left``, and the
+    link of such a run stays, so that the next ``heal`` tries again.
+    """
+    directory = Path(state or state_directory())
+    work = _Work()
+    for path in sorted(directory.glob("*.json")):
+        if only is not None and path.stem != only:
+            continue
+        try:
+            link = read_link(str(path))
+        except FileNotFoundError:
+            continue  # another heal, or the run itself, was faster
+        except (OSError, msgspec.MsgspecError, NewerStore) as error:
+            work.left.append(f"{path}: {error}; remove the file once you have looked at it")
+            continue
+        if link.tool_runs:
+            work.alive.append(link.label)
+        elif _heal_run(link, work):
+            path.unlink(missing_ok=True)
+            work.healed.append(link.label)
+    return work.report()
+
+
+def end_labelled(label: str) -> HealReport:
+    """End every process of one run, by its label alone: for the run's own end."""
+    work = _Work()
+    _end_processes(label, {}, work)
+    return work.report()
+
+
+def _heal_run(link: RunLink, work: _Work) -> bool:
+    acts = read_acts(link.journal)
+    problems = len(work.left)
+    if link.boot == procfs.boot_id():
+        _end_processes(link.label, acts, work)
+    for act in acts.values():
+        path = act.fields.get("target")
+        if act.name != "make-directory" or act.undone or not isinstance(path, str):
+            continue
+        existed = os.path.lexists(path)
+        if not remove_private(path, link.label):
+            work.left.append(
+                f"{path}: not the directory that run {link.label} made; not touched"
+            )
+        elif existed:
+            work.removed.append(path)
+    return len(work.left) == problems
+
+
+def _end_processes(label: str, acts: Mapping[int, Act], work: _Work) -> None:
+    """End the run's processes until a look finds none: a dying one may just have made another."""
+    deadline = time.monotonic() + _WAIT_S
+    seen: set[tuple[int, int]] = set()
+    while found := _find(label, acts):
+        for process, what in found:
+            try:
+                procfs.send_signal(process.pid, process.start, signal.SIGKILL)
+            except OSError as error:
+                work.left.append(f"pid {process.pid} of run {label}: {error.strerror}")
+                return
+            if (process.pid, process.start) not in seen:
+                seen.add((process.pid, process.start))
+                work.ended.append(Ended(label=label, pid=process.pid, what=what))
+        if time.monotonic() > deadline:
+            work.left += [f"pid {it.pid} of run {label} does not end" for it, _ in found]
+            return
+        time.sleep(0.01)
+
+
+def _find(label: str, acts: Mapping[int, Act]) -> list[tuple[procfs.Process, str]]:
+    """The run's living processes, each with what it is."""
+    journaled = {
+        (act.result.get("pid"), act.result.get("start")): str(act.fields.get("target", ""))
+        for act in acts.values()
+        if act.name == "start-process" and act.result is not None
+    }
+    running = list(procfs.processes())
+    by_pid = {process.pid: process for process in running}
+    marked = {
+        it.pid for it in running if procfs.environment_of(it.pid).get(procfs.LABEL) == label
+    }
+    found = []
+    for process in running:
+        what = journaled.get((process.pid, process.start))
+        if what is None and process.pid in marked:
+            leader = by_pid.get(process.session)
+            if leader is not None and leader.pid not in marked:
+                continue  # somebody's shell, with our variable in it
+            what = str(journaled.get((process.session, leader.start if leader else None), ""))
+        if what is not None and process.pid != os.getpid():
+            found.append((process, what))
+    return found

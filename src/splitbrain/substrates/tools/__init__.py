@@ -1,0 +1,1 @@
+"""Small helpers that substrates share: looking at processes by ``/proc``, and safe directories."""
