@@ -1,9 +1,8 @@
-"""Fault bands: from when to when each fault held, read from the nemesis operations of a history.
+"""Fault bands as a reader wants them: who was hurt, from when to when, and what was seen of it.
 
-The nemesis writes ``start-<fault>`` and ``stop-<fault>``, each twice (invocation and completion, both
-``info``), joined by ``value["id"]``.  A band runs from the start's invocation to the stop's
-completion.  A fault without a stop is either a single act (a clock jump) or was never healed; the
-two are told apart by whether any fault of that name in the history has a stop.
+Which bands there are is decided in one place, ``checkers.bands``, from the nemesis operations of the
+history; here they gain their words.  Where a history holds no nemesis operations, the schedule that
+was carried out (``faults.jsonl``) stands in for them.
 """
 
 from __future__ import annotations
@@ -13,24 +12,23 @@ from typing import Any
 
 import msgspec
 
+from splitbrain.checkers.bands import Band, fault_bands
 from splitbrain.contracts.spec import ScheduledFault
+from splitbrain.history.history import History, Mispaired
 from splitbrain.history.op import NEMESIS, Op
 from splitbrain.results.text import and_list, key_text, value_text
 
 __all__ = [
-    "NODE_CRASH",
-    "Band",
+    "Application",
     "bands_of",
     "describe",
     "describe_parameters",
     "first_success_ns",
+    "paired",
 ]
 
-NODE_CRASH = "node-crash"
-"""The nemesis's word for a node that ended by itself: an event, not a fault."""
 
-
-class Band(msgspec.Struct, frozen=True, kw_only=True):
+class Application(msgspec.Struct, frozen=True, kw_only=True):
     """One application of one fault.
 
     Attributes:
@@ -38,13 +36,13 @@ class Band(msgspec.Struct, frozen=True, kw_only=True):
         id: joins start and stop, as the nemesis gave it; may be empty.
         start_ns: when the nemesis began to apply it.
         applied_ns: when it had been applied and observed, or None if that was not recorded.
-        end_ns: when it had been healed; None if it is a single act or was never healed.
-        single: True if this fault has no stop by its nature.
+        end_ns: when it had been healed; None if it was never healed.
+        single: True if it was over at once, such as a clock jump.
         targets: nodes.
         parameters: such as ``{"cut": [["n1", "n2"]]}``.
         proof: what was observed of each target: mappings with target, effective, masked, observed.
         error: why the nemesis could not do it, if it could not.
-        ops: indexes of the nemesis operations behind this band.
+        ops: indexes of the start's two events.
     """
 
     fault: str
@@ -60,73 +58,31 @@ class Band(msgspec.Struct, frozen=True, kw_only=True):
     ops: tuple[int, ...] = ()
 
     def until_ns(self, horizon_ns: int) -> int:
-        """Its end for a drawing: ``horizon_ns`` if it was never healed, its start if single."""
-        if self.end_ns is not None:
-            return self.end_ns
-        return (self.applied_ns or self.start_ns) if self.single else max(horizon_ns, self.start_ns)
+        """Its end for a drawing: ``horizon_ns`` if it was never healed."""
+        return self.end_ns if self.end_ns is not None else max(horizon_ns, self.start_ns)
+
+    @property
+    def effect(self) -> str:
+        """``effective``, ``no-effect``, ``masked`` by another fault, or ``unproven``.
+
+        One observation against it outweighs all for it, as in the check that a verdict is earned.
+        """
+        due = [item.get("effective") for item in self.proof if not item.get("masked")]
+        if self.proof and not due:
+            return "masked"
+        if False in due:
+            return "no-effect"
+        return "effective" if True in due else "unproven"
 
 
-class _Event(msgspec.Struct, kw_only=True):
-    """A nemesis function with its two moments, before it becomes a band's start or stop."""
-
-    verb: str
-    fault: str
-    id: str
-    invoked_ns: int
-    completed_ns: int | None = None
-    value: Mapping[str, Any] = {}
-    error: str | None = None
-    ops: tuple[int, ...] = ()
-
-
-def _split(f: str) -> tuple[str, str]:
-    for verb in ("start", "stop"):
-        if f.startswith(verb + "-"):
-            return verb, f[len(verb) + 1 :]
-    return "start", f
-
-
-def _events(history: Iterable[Op]) -> list[_Event]:
-    """Nemesis functions in order of invocation; each completion joined to its invocation."""
-    events: list[_Event] = []
-    waiting: dict[tuple[str, str], _Event] = {}
-    for op in history:
-        if op.process != NEMESIS or op.f == NODE_CRASH:
-            continue
-        value = op.value if isinstance(op.value, Mapping) else {}
-        identity = (op.f, str(value.get("id", "")))
-        begun = waiting.pop(identity, None)
-        if begun is not None:
-            begun.completed_ns, begun.value, begun.error = op.time_ns, value or begun.value, op.error
-            begun.ops = (*begun.ops, op.index)
-            continue
-        verb, fault = _split(op.f)
-        event = _Event(
-            verb=verb,
-            fault=fault,
-            id=identity[1],
-            invoked_ns=op.time_ns,
-            value=value,
-            error=op.error,
-            ops=(op.index,),
-        )
-        events.append(event)
-        waiting[identity] = event
-    return events
-
-
-def _scheduled(faults: Iterable[ScheduledFault]) -> list[_Event]:
-    events = []
-    for fault in faults:
-        verb, name = _split(fault.f)
-        value = {"targets": list(fault.targets), "parameters": fault.parameters}
-        events.append(
-            _Event(
-                verb=verb, fault=name, id=fault.id, invoked_ns=fault.time_ns,
-                completed_ns=fault.time_ns, value=value,
-            )
-        )  # fmt: skip
-    return sorted(events, key=lambda event: event.invoked_ns)
+def paired(history: Sequence[Op]) -> History | None:
+    """``history`` as a whole History; None if its events contradict each other."""
+    if isinstance(history, History) and history.whole is history:
+        return history
+    try:
+        return History(history)
+    except Mispaired:
+        return None
 
 
 def _sequence(value: Any) -> list[Any]:
@@ -135,46 +91,66 @@ def _sequence(value: Any) -> list[Any]:
     return list(value) if isinstance(value, Sequence) else []
 
 
-def _band(start: _Event, stop: _Event | None, single: bool) -> Band:
-    value = start.value
-    parameters = value.get("parameters")
-    proof = [*_sequence(value.get("proof"))]
-    return Band(
-        fault=start.fault,
-        id=start.id,
-        start_ns=start.invoked_ns,
-        applied_ns=start.completed_ns,
-        end_ns=None if stop is None else stop.completed_ns or stop.invoked_ns,
-        single=single,
-        targets=tuple(key_text(target) for target in _sequence(value.get("targets"))),
+def _proofs(band: Band) -> list[Mapping[str, Any]]:
+    """The start's observations, or the stop's where none was due yet (faults of probability)."""
+    first, last = (
+        [item for item in _sequence(value.get("proof")) if isinstance(item, Mapping)]
+        for value in (band.value, band.stop_value)
+    )
+    return last if last and all(item.get("masked") for item in first) else first
+
+
+def _application(band: Band, history: History) -> Application:
+    reported = history.completion(band.start)
+    completion = history.at(reported) if reported is not None else None
+    parameters = band.value.get("parameters")
+    applied_ns = completion.time_ns if completion is not None else None
+    return Application(
+        fault=band.fault,
+        id=band.id,
+        start_ns=band.begin_ns,
+        applied_ns=applied_ns,
+        end_ns=band.end_ns,
+        single=band.end_ns is not None and band.end_ns == applied_ns,
+        targets=tuple(key_text(target) for target in _sequence(band.value.get("targets"))),
         parameters=parameters if isinstance(parameters, Mapping) else {},
-        proof=tuple(item for item in proof if isinstance(item, Mapping)),
-        error=start.error,
-        ops=(*start.ops, *(stop.ops if stop else ())),
+        proof=tuple(_proofs(band)),
+        error=completion.error if completion is not None else None,
+        ops=(band.start,) if reported is None else (band.start, reported),
     )
 
 
-def bands_of(history: Iterable[Op], faults: Iterable[ScheduledFault] = ()) -> tuple[Band, ...]:
-    """The bands of a history in order of their starts; of ``faults`` where it names none."""
-    events = _events(history) or _scheduled(faults)
-    stoppable = {event.fault for event in events if event.verb == "stop"}
-    open_starts: dict[str, list[_Event]] = {}
-    stops: dict[int, _Event] = {}
-    for event in events:
-        waiting = open_starts.setdefault(event.fault, [])
-        if event.verb == "start":
-            waiting.append(event)
-            continue
-        # A stop with an id ends its start; one without ends every open fault of its name.
-        ended = [start for start in waiting if not event.id or start.id == event.id]
-        for start in ended:
-            stops[id(start)] = event
-            waiting.remove(start)
-    return tuple(
-        _band(event, stops.get(id(event)), event.fault not in stoppable)
-        for event in events
-        if event.verb == "start"
-    )
+def _scheduled(faults: Iterable[ScheduledFault]) -> list[Application]:
+    """Bands from a schedule: a stop ends the open fault of its name and id."""
+    found: list[Application] = []
+    open_places: dict[tuple[str, str], int] = {}
+    for fault in sorted(faults, key=lambda fault: fault.time_ns):
+        verb, _, name = fault.f.partition("-")
+        identity = (name, fault.id)
+        if verb == "start":
+            open_places[identity] = len(found)
+            found.append(
+                Application(
+                    fault=name,
+                    id=fault.id,
+                    start_ns=fault.time_ns,
+                    targets=fault.targets,
+                    parameters=fault.parameters,
+                )
+            )
+        elif verb == "stop" and identity in open_places:
+            place = open_places.pop(identity)
+            found[place] = msgspec.structs.replace(found[place], end_ns=fault.time_ns)
+    return found
+
+
+def bands_of(
+    history: Sequence[Op], faults: Iterable[ScheduledFault] = ()
+) -> tuple[Application, ...]:
+    """The faults of a history in order of their starts; of ``faults`` where it names none."""
+    whole = paired(history)
+    found = [_application(band, whole) for band in fault_bands(whole)] if whole is not None else []
+    return tuple(sorted(found or _scheduled(faults), key=lambda band: band.start_ns))
 
 
 def _groups(cut: Sequence[Any]) -> tuple[set[tuple[str, str]], list[str]]:
@@ -209,7 +185,7 @@ def _describe_cut(cut: Sequence[Any]) -> str:
 _PAST = {"kill": "killed", "power": "without power", "pause": "paused"}
 
 
-def describe(band: Band, legend: Mapping[str, str] | None = None) -> str:
+def describe(band: Application, legend: Mapping[str, str] | None = None) -> str:
     """A band in words, in the past tense, such as ``n2 was cut off from n1 and n3``."""
     cut = band.parameters.get("cut")
     if isinstance(cut, Sequence) and not isinstance(cut, str) and cut:
@@ -222,12 +198,15 @@ def describe(band: Band, legend: Mapping[str, str] | None = None) -> str:
     return f"{name} on {who}" if who else name
 
 
-def describe_parameters(band: Band) -> str:
-    """What a fault was given beside its targets, such as ``delay_ms 120, jitter_ms 30``."""
-    cut = band.parameters.get("cut")
+def describe_parameters(band: Application, *, cut: bool = True) -> str:
+    """What a fault was given beside its targets, such as ``delay_ms 120, jitter_ms 30``.
+
+    ``cut=False`` leaves out the cut links, where :func:`describe` already tells them.
+    """
+    links = band.parameters.get("cut")
     parts = []
-    if isinstance(cut, Sequence) and not isinstance(cut, str):
-        parts.append(_describe_cut(cut))
+    if cut and isinstance(links, Sequence) and not isinstance(links, str):
+        parts.append(_describe_cut(links))
     parts += [
         f"{key_text(name)} {value_text(value)}"
         for name, value in band.parameters.items()

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from splitbrain.checkers.verdict import Anomaly, Result
 from splitbrain.contracts.spec import ScheduledFault, TestSpec
 from splitbrain.history.op import NEMESIS, Op
-from splitbrain.results.bands import Band, bands_of, describe
+from splitbrain.results.bands import Application, bands_of, describe
 from splitbrain.results.evidence import Finding, findings, leaves, pick
 from splitbrain.results.text import and_list, clock, count, key_text, plural, shorten, span, visible
 
@@ -100,7 +100,7 @@ def _invalid(
     return text
 
 
-def circumstances(anomaly: Anomaly, history: Sequence[Op], bands: Sequence[Band]) -> str:
+def circumstances(anomaly: Anomaly, history: Sequence[Op], bands: Sequence[Application]) -> str:
     """The faults that held while the anomaly's operations ran, or ended shortly before, in words."""
     ops = pick(history, anomaly.ops)
     if not ops or not bands:

@@ -9,14 +9,15 @@ interval of no length, so that nothing of the evidence is lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import heapq
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from splitbrain.history.op import NEMESIS, Op
 
-__all__ = ["Interval", "by_event", "intervals_of", "worker_of"]
+__all__ = ["Interval", "intervals_of", "lanes_of", "owned", "owners_of", "worker_of"]
 
 
 class Interval(msgspec.Struct, frozen=True, gc=False):
@@ -84,19 +85,49 @@ def intervals_of(history: Iterable[Op]) -> list[Interval]:
     return [interval for interval in found if interval is not None]
 
 
-def by_event(intervals: Iterable[Interval], indexes: Iterable[int]) -> list[Interval]:
-    """The intervals that own those events, each once, in the order of ``indexes``."""
-    wanted = dict.fromkeys(indexes)
+def owners_of(intervals: Iterable[Interval], events: Iterable[int]) -> dict[int, Interval]:
+    """For each of those events the interval that it begins or ends."""
+    wanted = set(events)
     owners: dict[int, Interval] = {}
-    for interval in intervals:
+    for interval in intervals if wanted else ():
         if interval.begin.index in wanted:
             owners[interval.begin.index] = interval
         if interval.end is not None and interval.end.index in wanted:
             owners[interval.end.index] = interval
-    chosen = {owners[i].begin.index: owners[i] for i in wanted if i in owners}
+    return owners
+
+
+def owned(owners: Mapping[int, Interval], events: Iterable[int]) -> list[Interval]:
+    """The intervals that own those events, each once, in the order of ``events``."""
+    chosen = {owners[i].begin.index: owners[i] for i in events if i in owners}
     return list(chosen.values())
 
 
 def worker_of(process: int, concurrency: int) -> int:
     """The worker behind a process: after an info, a worker's process grows by the concurrency."""
     return process % concurrency if concurrency > 0 else process
+
+
+def lanes_of(intervals: Iterable[Interval], concurrency: int, horizon_ns: int) -> dict[int, int]:
+    """The row of each process in a timeline: its worker, where the number of workers is known.
+
+    Else processes share a row when one begins after the other has ended, so that a history full of
+    crashed processes still fits a page.
+    """
+    spans: dict[int, tuple[int, int]] = {}
+    for interval in intervals:
+        process, stop_ns = interval.begin.process, interval.until_ns(horizon_ns)
+        first_ns, last_ns = spans.get(process, (interval.start_ns, stop_ns))
+        spans[process] = (min(first_ns, interval.start_ns), max(last_ns, stop_ns))
+    if concurrency > 0:
+        return {process: worker_of(process, concurrency) for process in spans}
+    rows: dict[int, int] = {}
+    free: list[tuple[int, int]] = []
+    for process, (first_ns, last_ns) in sorted(spans.items(), key=lambda item: (item[1], item[0])):
+        if free and free[0][0] < first_ns:
+            row = heapq.heapreplace(free, (last_ns, free[0][1]))[1]
+        else:
+            row = len(free)
+            heapq.heappush(free, (last_ns, row))
+        rows[process] = row
+    return rows

@@ -1,0 +1,272 @@
+"""The tables of the page: what each fault did, what each checker said, and figures of any kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from splitbrain.checkers.verdict import Result
+from splitbrain.contracts.spec import TestSpec
+from splitbrain.history.op import Op
+from splitbrain.results.bands import Application, describe, describe_parameters, first_success_ns
+from splitbrain.results.evidence import leaves
+from splitbrain.results.report.strips import Reign, fault_names
+from splitbrain.results.text import clock, count, key_text, shorten, span, value_text
+
+__all__ = [
+    "CheckerRow",
+    "FaultCount",
+    "FaultRow",
+    "Figures",
+    "Tile",
+    "checker_rows",
+    "fault_counts",
+    "fault_rows",
+    "figures",
+    "spec_rows",
+    "tiles",
+]
+
+_LABELS = {
+    "answered_outside_bands": "answered outside fault bands",
+    "answered_share": "share answered outside fault bands",
+    "asked_outside_bands": "operations outside fault bands",
+    "elections": "elections",
+    "leader_cut_off": "leader cut off from the majority",
+    "leader_hits": "leader killed, paused or powered off",
+    "no_effect": "no effect shown",
+    "rate_outside_bands": "successes a second outside fault bands",
+    "seconds_outside_bands": "seconds outside fault bands",
+}
+_VALUE_MAX = 400
+
+
+class Tile(msgspec.Struct, frozen=True):
+    """A figure large enough to be seen first."""
+
+    value: str
+    label: str
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """A mapping of any shape, made readable: single figures, and a table for each mapping of rows."""
+
+    rows: tuple[tuple[str, str], ...] = ()
+    matrices: tuple[tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...]], ...] = ()
+
+
+class FaultCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How often one kind of fault was applied, and what is known of the effect."""
+
+    fault: str
+    colour: int
+    words: str
+    applied: int
+    effective: int
+    masked: int
+    no_effect: int
+
+
+class FaultRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One application of one fault, as text."""
+
+    fault: str
+    colour: int
+    start: str
+    end: str
+    held: str
+    what: str
+    parameters: str
+    effect: str
+    proof: tuple[tuple[str, str, str], ...]
+    recovered: str
+    error: str
+
+
+class CheckerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One checker's answer, as text."""
+
+    name: str
+    verdict: str
+    summary: str
+    reason: str
+    kernel: str
+    anomalies: int
+    assumed: tuple[str, ...]
+    undecided: tuple[str, ...]
+    figures: Figures
+
+
+def label(name: Any) -> str:
+    """A figure's name in words: ``elections_total`` is "elections total"."""
+    text = key_text(name)
+    return _LABELS.get(text, text.replace("_", " "))
+
+
+def _figure(name: str, value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "–"}[value]
+    if isinstance(value, int | float):
+        if name.endswith("share") and 0 <= value <= 1:
+            return f"{value * 100:.1f} %"
+        return count(value) if value == value and abs(value) != float("inf") else str(value)
+    if isinstance(value, str):
+        return shorten(value, _VALUE_MAX)
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        return shorten(", ".join(value), _VALUE_MAX) or "–"
+    return shorten(value_text(value), _VALUE_MAX)
+
+
+def figures(stats: Mapping[str, Any]) -> Figures:
+    """``stats`` with every mapping of mappings as a table, every other mapping flattened."""
+    rows: list[tuple[str, str]] = []
+    matrices = []
+    for name, value in stats.items():
+        if isinstance(value, Mapping) and value and all(isinstance(v, Mapping) for v in value.values()):
+            columns = tuple(dict.fromkeys(key_text(c) for row in value.values() for c in row))
+            body = tuple(
+                (key_text(row), *(_figure(c, cells[c]) if c in cells else "" for c in columns))
+                for row, cells in value.items()
+            )
+            matrices.append((label(name), tuple(label(c) for c in columns), body))
+        elif isinstance(value, Mapping):
+            rows += [(f"{label(name)}: {label(k)}", _figure(key_text(k), v)) for k, v in value.items()]
+        else:
+            rows.append((label(name), _figure(key_text(name), value)))
+    return Figures(rows=tuple(rows), matrices=tuple(matrices))
+
+
+def _stats_of(result: Result, checker: str) -> Mapping[str, Any]:
+    for name, part in leaves(result):
+        if name.rsplit("/", 1)[-1] == checker:
+            return part.stats
+    return {}
+
+
+def tiles(result: Result, bands: Sequence[Application], found: Sequence[Reign]) -> list[Tile]:
+    """The figures by which a run is judged to have been a test."""
+    stats = {**result.stats, **_stats_of(result, "earned")}
+    elections = stats.get("elections", len({reign.term for reign in found}) if found else None)
+    shown = [Tile(count(len(bands)), "faults applied")] if bands else []
+    named = {**stats, "elections": elections}
+    for name in ("leader_hits", "leader_cut_off", "elections", "rate_outside_bands", "answered_share"):
+        value = named.get(name)
+        if isinstance(value, int | float):
+            shown.append(Tile(_figure(name, value), label(name)))
+    return shown
+
+
+def fault_counts(
+    result: Result, bands: Sequence[Application], legend: Mapping[str, str]
+) -> list[FaultCount]:
+    """Applications by fault: as the check of earned verdicts counted them, else counted here."""
+    names = fault_names(bands)
+    told = _stats_of(result, "earned").get("faults")
+    told = told if isinstance(told, Mapping) else {}
+    rows = []
+    for fault in dict.fromkeys([*names, *(key_text(name) for name in told)]):
+        own = [band.effect for band in bands if band.fault == fault]
+        counted = told.get(fault)
+        if not isinstance(counted, Mapping):
+            counted = {
+                "applied": len(own),
+                "effective": own.count("effective"),
+                "masked": own.count("masked"),
+                "no_effect": own.count("no-effect") + own.count("unproven"),
+            }
+        rows.append(
+            FaultCount(
+                fault=fault,
+                colour=names.index(fault) % 8 if fault in names else 7,
+                words=legend.get(f"start-{fault}") or legend.get(fault) or "",
+                **{
+                    name: value if isinstance(value := counted.get(name, 0), int) else 0
+                    for name in ("applied", "effective", "masked", "no_effect")
+                },
+            )
+        )
+    return rows
+
+
+def _proof(item: Mapping[str, Any]) -> tuple[str, str, str]:
+    masked, effective = item.get("masked"), item.get("effective")
+    if masked:
+        word = f"masked by {masked}"
+    else:
+        word = {True: "effective", False: "no effect"}.get(effective, "not observed")  # type: ignore[arg-type]
+    return (key_text(item.get("target", "")), word, key_text(item.get("observed", "")))
+
+
+def fault_rows(bands: Sequence[Application], history: Sequence[Op]) -> list[FaultRow]:
+    """Every application, with what was observed and how soon a client succeeded after its heal."""
+    names = fault_names(bands)
+    healed = [band.end_ns for band in bands if band.end_ns is not None and not band.single]
+    success = dict(zip(healed, first_success_ns(history, healed), strict=True))
+    rows = []
+    for band in bands:
+        recovered = success.get(band.end_ns) if band.end_ns is not None else None
+        rows.append(
+            FaultRow(
+                fault=band.fault,
+                colour=names.index(band.fault) % 8,
+                start=clock(band.start_ns),
+                end="at once" if band.single else clock(band.end_ns) if band.end_ns else "never",
+                held="" if band.single or band.end_ns is None else span(band.end_ns - band.start_ns),
+                what=describe(band),
+                parameters=shorten(describe_parameters(band, cut=False), _VALUE_MAX),
+                effect=band.effect.replace("-", " "),
+                proof=tuple(_proof(item) for item in band.proof),
+                recovered="" if recovered is None or band.end_ns is None
+                else span(recovered - band.end_ns),
+                error=band.error or "",
+            )
+        )  # fmt: skip
+    return rows
+
+
+def checker_rows(result: Result) -> list[CheckerRow]:
+    """Every checker of a composed result; the result itself if it is not composed."""
+    return [
+        CheckerRow(
+            name=name or "checker",
+            verdict=part.verdict,
+            summary=part.summary,
+            reason=part.reason or "",
+            kernel=part.kernel or "",
+            anomalies=len(part.anomalies),
+            assumed=tuple(part.assumed),
+            undecided=tuple(part.undecided),
+            figures=figures(part.stats),
+        )
+        for name, part in leaves(result)
+    ]
+
+
+def spec_rows(spec: TestSpec | None) -> list[tuple[str, str]]:
+    """The test as a table, options one by one."""
+    if spec is None:
+        return []
+    rows = []
+    for name, value in msgspec.structs.asdict(spec).items():
+        if name == "options":
+            rows += [(f"option {key_text(k)}", value_text(v)) for k, v in spec.options.items()]
+        elif name == "schedule":
+            if spec.schedule:
+                rows.append(("schedule", f"{len(spec.schedule)} faults at fixed times"))
+        elif name == "nemesis_interval_s" and value is None:
+            rows.append((label(name), "5 election timeouts"))
+        elif isinstance(value, tuple):
+            rows.append((label(name), ", ".join(key_text(item) for item in value) or "none"))
+        else:
+            rows.append((label(name), key_text(value)))
+    return rows
+
+
+def fact_rows(facts: Mapping[str, Any], shown: Iterable[str]) -> list[tuple[str, str]]:
+    """Facts of the run that stand nowhere else on the page."""
+    hidden = set(shown)
+    rest = figures({name: value for name, value in facts.items() if name not in hidden})
+    flat = [(title, value_text(body)) for title, _, body in rest.matrices]
+    return [*rest.rows, *flat]

@@ -1,0 +1,88 @@
+// Copy, save, and joining everything together.
+
+async function copy(content, button) {
+  let done = true;
+  try {
+    await navigator.clipboard.writeText(content);
+  } catch {
+    // Pages opened from a file may not use the clipboard directly.
+    const area = make("textarea", { readonly: "" });
+    area.value = content;
+    document.body.append(area);
+    area.select();
+    done = document.execCommand("copy");
+    area.remove();
+  }
+  const label = button.textContent;
+  button.textContent = done ? "Copied" : "Select and copy by hand";
+  setTimeout(() => { button.textContent = label; }, 1400);
+}
+
+function contentOf(id) {
+  const element = $(id);
+  if (element.tagName !== "SCRIPT") return element.textContent;
+  return JSON.stringify(JSON.parse(element.textContent), null, 2);
+}
+
+function save(name, content) {
+  const url = URL.createObjectURL(new Blob([content], { type: "application/json" }));
+  const link = make("a", { href: url, download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+}
+
+function showAnomaly(card) {
+  const marks = all("tr[data-op]", card).map((row) => ops && ops.place.get(+row.dataset.op)).filter((at) => at !== undefined && at !== null);
+  if (!marks.length) return;
+  const from = Math.min(...marks.map(startMs));
+  const to = Math.max(...marks.map((at) => (ops.d[at] < 0 ? startMs(at) : stopMs(at))));
+  const pad = Math.max((to - from) * 0.15, 2);
+  setView(from - pad, to + pad);
+  strips.scrollIntoView({ block: "start" });
+}
+
+function wire() {
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (button?.dataset.copy) copy(contentOf(button.dataset.copy), button);
+    if (button?.dataset.save) save(button.dataset.name, contentOf(button.dataset.save));
+    if (button?.dataset.show) showAnomaly($(`anomaly-${button.dataset.show}`));
+    if (button?.dataset.zoom) moves[button.dataset.zoom]();
+    const link = event.target.closest('a[href^="#op="]');
+    const row = event.target.closest("tr[data-op]");
+    if (!ops || !(link || row) || event.target.closest("summary")) return;
+    const index = link ? +link.getAttribute("href").slice(4) : +row.dataset.op;
+    const at = ops.place.get(index);
+    if (at === undefined) return;
+    event.preventDefault();
+    choose(at);
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") closeDetail();
+  });
+  addEventListener("hashchange", follow);
+}
+
+function wireCharts() {
+  dragging();
+  strips.addEventListener("keydown", (event) => {
+    const move = keys[event.key];
+    if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    moves[move]();
+  });
+  let waiting = 0;
+  $("query").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(search, 120); });
+  $("earlier").addEventListener("click", () => { page -= 1; list(); });
+  $("later").addEventListener("click", () => { page += 1; list(); });
+}
+
+document.documentElement.classList.add("scripted");
+wire();
+if (strips) wireCharts();
+unpack().then(() => {
+  if (!strips) return;
+  redraw();
+  if (ops) { search(); follow(); }
+  document.documentElement.classList.add("ready");
+});
