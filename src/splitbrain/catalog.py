@@ -5,7 +5,7 @@ A plug-in file given by ``--load FILE.py`` adds to the same tables: it defines a
 
     WORKLOADS = {"my-register": make_workload}     # TestSpec -> Workload
     SYSTEMS = {"my-store": make_system}            # () -> System
-    SUBSTRATES = {"my-cloud": make_substrate}      # TestSpec -> Substrate
+    SUBSTRATES = {"my-cloud": make_substrate}      # () -> Substrate
     OPTIONS = {"my-option": "what it does"}
 """
 
@@ -175,7 +175,7 @@ def resolve(spec: TestSpec, catalog: Catalog) -> Test:
         if bug not in system.bugs:
             raise UnknownName("bug", bug, system.bugs)
     system.validate(spec)
-    substrate: Substrate = _find("substrate", spec.substrate, catalog.substrates)(spec)
+    substrate: Substrate = _find("substrate", spec.substrate, catalog.substrates)()
     asked = _asked(spec, catalog)
     _refuse_impossible(spec, asked, substrate)
     possible = asked & substrate.supports
@@ -251,7 +251,7 @@ def inside_model(spec: TestSpec, catalog: Catalog) -> tuple[str, ...]:
     from splitbrain.nemesis.packages import PACKAGES
 
     system: System = _find("system", spec.system, catalog.systems)()
-    substrate: Substrate = _find("substrate", spec.substrate, catalog.substrates)(spec)
+    substrate: Substrate = _find("substrate", spec.substrate, catalog.substrates)()
     inside = substrate.supports & frozenset(system.fault_model)
     return tuple(name for name, kinds in PACKAGES.items() if kinds & inside)
 

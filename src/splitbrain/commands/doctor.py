@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import splitbrain
 from splitbrain.catalog import Catalog
 from splitbrain.contracts.fault import Fault
-from splitbrain.contracts.spec import TestSpec
 from splitbrain.errors import SplitbrainError
 
 __all__ = ["diagnose"]
@@ -46,7 +45,7 @@ def diagnose(catalog: Catalog) -> Sequence[Row]:
 def _substrate_rows(name: str, make: object) -> list[Row]:
     assert callable(make)
     try:
-        substrate = make(TestSpec(workload="register", substrate=name))
+        substrate = make()
     except SplitbrainError as error:
         return [(f"--on {name}", "no", str(error))]
     rows = [(f"--on {name}", "yes", "")]

@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 
+from splitbrain.cluster.bugs.registry import client_class
 from splitbrain.cluster.client.raw import Options, RawClient
 from splitbrain.cluster.config import StoreConfig
-from splitbrain.cluster.factory import build_client, build_store
+from splitbrain.cluster.factory import build_store
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.contracts.testbed import Node, Program, Testbed
 from splitbrain.contracts.workload import Kv
@@ -142,8 +143,7 @@ class RunningMinitikv:
     async def kv(self, node: str) -> Kv:
         """A session that asks ``node`` first."""
         number = len(self._sessions)
-        client = build_client(
-            self._spec.bugs,
+        client = client_class(self._spec.bugs)(
             _Shared(self._shared_caller()),
             self._pacer,
             self._spec.nodes,
@@ -163,7 +163,7 @@ class RunningMinitikv:
         from splitbrain.cluster.rpc.caller import GrpcCaller
 
         addresses = {node: self._testbed.client_address(node) for node in self._spec.nodes}
-        return GrpcCaller(addresses)
+        return GrpcCaller(addresses, self._spec.nodes)
 
     async def admin(self, action: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """Ask the node ``arguments["node"]`` to do ``action``."""
