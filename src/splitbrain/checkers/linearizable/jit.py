@@ -15,6 +15,8 @@ What keeps their number small, each by an exchange argument and each compared wi
   value that is there is free too.
 - **Wanted values.**  Before the goal, a write or a crashed cas is tried only if somebody could see
   its value next: an open read or cas, a crashed cas that leads to such, or a "not".
+- **Prefixes.**  An order of appends that no read to come extends is given up, or all such orders
+  are held to be one state (prefixes.py).
 - **Counted crashes**, and of configurations equal but for them only the minimal (antichain.py).
   A crashed call whose value no read and no cas ever asks for is left out.
 - **Widening beam.**  At most ``width`` configurations are kept, those with the fewest crashed calls.
@@ -32,6 +34,7 @@ from typing import Any, Final
 from splitbrain.checkers.budget import Budget
 from splitbrain.checkers.linearizable.antichain import Antichains, Counts
 from splitbrain.checkers.linearizable.model import Action, Model
+from splitbrain.checkers.linearizable.prefixes import UNSEEN, Prefixes
 from splitbrain.checkers.linearizable.prepare import Call, Outcome
 from splitbrain.checkers.verdict import INVALID, UNKNOWN, VALID
 
@@ -63,6 +66,7 @@ class _Open:
         self.writes: dict[State, int] = {}
         self.casses: dict[State, int] = {}
         self.appends = 0
+        self.overwrites = 0
 
     def add(self, call: Call) -> int:
         bit = 1
@@ -91,6 +95,8 @@ class _Open:
                 del table[value]
         if kind in ("write", "append"):
             self.blind ^= bit
+        if kind in ("write", "cas"):
+            self.overwrites ^= bit
 
     def settle(self, state: State, done: int, free: int) -> Key:
         """The configuration after eager reads, and writes of what is there, are marked."""
@@ -117,6 +123,7 @@ class _Search:
         self.configurations: Configurations = Antichains(self.counts)
         self.configurations.insert((model.init(), 0, 0), 0)
         self.reachable_by_crash: set[State] = set()
+        self.prefixes = Prefixes(calls)
         self.size_max = max(1, budget.bytes_max // BYTES_PER_CONFIGURATION)
 
     # --- events -----------------------------------------------------------------------------
@@ -139,6 +146,7 @@ class _Search:
     def end(self, bit: int) -> bool:
         """A call ends: keep or make the configurations in which it is done; False if none."""
         self._find_crashed_wants()
+        self.prefixes.at(self.open.calls[bit].end, self.open.calls)
         after: Configurations = Antichains(self.counts)
         seen: Configurations = Antichains(self.counts)
         work: list[tuple[Key, int]] = []
@@ -196,13 +204,23 @@ class _Search:
                     grew = True
         self.reachable_by_crash = found
 
-    def _wanted(self, value: State, state: State, done: int) -> bool:
-        """Whether somebody could see ``value`` next, were it written now."""
+    def _wanted(self, value: State, state: State, done: int, appended: bool) -> bool:
+        """Whether somebody could see ``value`` next, were it put or appended now."""
         calls = self.open
+        if calls.nots.get(state, 0) & ~done:
+            return True
+        if value is UNSEEN or appended:
+            return appended and value is not UNSEEN
         asked = calls.reads.get(value, 0) | calls.casses.get(value, 0)
-        if (asked | calls.nots.get(state, 0) | calls.appends) & ~done:
+        if (asked | calls.appends) & ~done:
             return True
         return value in self.reachable_by_crash or self.has_crashed_append
+
+    def _hopeless(self, state: State, done: int) -> bool:
+        prefixes = self.prefixes
+        if not prefixes.useful or self.open.overwrites & ~done:
+            return False
+        return prefixes.hopeless(state, done)
 
     @property
     def has_crashed_append(self) -> bool:
@@ -219,23 +237,32 @@ class _Search:
             if kind == "cas":
                 if value == state:
                     found.append((calls.settle(call.action[2], done | bit, free), used))
-            elif kind == "append" or (
-                kind == "write" and (bit == goal or self._wanted(value, state, done))
-            ):
-                then = self.model.step(state, call.action)
-                found.append((calls.settle(then, done | bit, calls.blind), used))
+            elif kind in ("write", "append"):
+                then = self._overwritten(state, call.action)
+                wanted = bit == goal or self._wanted(then, state, done, kind == "append")
+                if wanted and not self._hopeless(then, done | bit):
+                    found.append((calls.settle(then, done | bit, calls.blind), used))
         for action, available in self.crashed.items():
             which = self.which[action]
             if self.counts.get(used, which) >= available:
                 continue
-            then = self.model.step(state, action)
+            then = self._overwritten(state, action)
             if then is None or then == state:
                 continue
-            if action[0] != "append" and not self._wanted(then, state, done):
+            if not self._wanted(then, state, done, action[0] == "append"):
                 continue
             blind = 0 if action[0] == "cas" else calls.blind
             found.append((calls.settle(then, done, free | blind), self.counts.add(used, which)))
         return found
+
+    def _overwritten(self, state: State, action: Action) -> State | None:
+        """The state after a write, append or crashed cas; None if the cas is impossible."""
+        if state is UNSEEN and action[0] != "write":
+            return UNSEEN if action[0] == "append" else None
+        then = self.model.step(state, action)
+        if then is None or not self.prefixes.useful:
+            return then
+        return self.prefixes.canonical(then)
 
     def needed(self, calls: Sequence[Call]) -> tuple[int, ...]:
         """Crashed calls used by the configuration that used the fewest."""
