@@ -87,9 +87,7 @@ class World:
         self.random = Random(seed)
         self.incarnations = dict.fromkeys(nodes, 0)
         self.stores: dict[str, Any] = {}
-        self.disks = {
-            name: FakeDisk(partial(self._later, name)) for name in nodes
-        }
+        self.disks = {name: FakeDisk(partial(self._later, name)) for name in nodes}
         self.cuts: set[tuple[str, str]] = set()
         self.latency_ns = MS
         self.replies: dict[str, Any] = {}
@@ -209,7 +207,7 @@ class World:
         def find() -> str:
             states = [(s.status(), n) for n, s in self.stores.items()]
             terms = [(one.get("term", 0), one["role"] == "leader", n) for one, n in states]
-            term, leads, name = max(terms)
+            _, leads, name = max(terms)
             status = self.stores[name].status()
             return name if leads and status["applied"] == status["last"] else ""
 
@@ -220,11 +218,13 @@ class World:
         return {store.control("dump", {})["digest"] for store in self.stores.values()}
 
 
-@pytest.fixture(name="World")
-def _world() -> type[World]:
+@pytest.fixture(scope="session")
+def new_world() -> type[World]:
+    """Makes a world."""
     return World
 
 
-@pytest.fixture(name="FakeDisk")
-def _fake_disk() -> type[FakeDisk]:
+@pytest.fixture(scope="session")
+def new_disk() -> type[FakeDisk]:
+    """Makes a disk."""
     return FakeDisk
