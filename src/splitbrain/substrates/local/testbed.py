@@ -56,6 +56,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             raise RequestError(
                 "options clients=cut and proxies=false exclude each other: drop one"
             )
+        if options.cut_mode not in CUT_MODES:
+            raise RequestError(
+                f"option cut-mode={options.cut_mode!r}: choose one of {', '.join(CUT_MODES)}"
+            )
         return options
 
 

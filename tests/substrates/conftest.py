@@ -1,0 +1,135 @@
+"""What tests of substrates share: a toy program for each substrate, and a testbed to try it on."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from splitbrain.contracts.journal import Journal, NullJournal
+from splitbrain.contracts.spec import TestSpec
+from splitbrain.contracts.testbed import Program, Site, Substrate, Testbed
+from splitbrain.env.random import Random
+from splitbrain.substrates.local import LocalSubstrate
+
+TOY = Path(__file__).with_name("toy.py")
+
+
+def load_toy() -> ModuleType:
+    """The toy's module, loaded once, under one name, for ``sim``."""
+    name = "splitbrain_test_toy"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, TOY)
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+class Case:
+    """One substrate, with the toy on it.
+
+    ``run`` opens a testbed, starts the toy on every node, awaits the test's body and closes it.
+    """
+
+    def __init__(self, substrate: Substrate, directory: Path) -> None:
+        self.substrate = substrate
+        self.directory: Path | None = directory
+        self.nodes: tuple[str, ...] = ("n1", "n2", "n3")
+        self.options: dict[str, Any] = {}
+        self.label = f"test-{directory.parent.name}-{directory.name}"
+        self.journal: Journal = NullJournal()
+        self.events: list[Mapping[str, Any]] = []
+        self.power = False
+
+    @property
+    def real(self) -> bool:
+        """False in simulation."""
+        return self.substrate.name != "sim"
+
+    def site(self) -> Site:
+        return Site(
+            spec=TestSpec(
+                workload="none",
+                substrate=self.substrate.name,
+                nodes=self.nodes,
+                options=self.options,
+                seed=7,
+            ),
+            directory=None if self.directory is None else str(self.directory),
+            label=self.label,
+            random=Random(7),
+            journal=self.journal,
+            events=self.events.append,
+            power=self.power,
+        )
+
+    def program(self, testbed: Testbed, name: str, **config: Any) -> Program:
+        if not self.real:
+            return Program(name="toy", control=True, build=load_toy().ToyShell)
+        node = testbed.node(name)
+        events = str(Path(node.data_dir).parents[1] / "events" / f"{name}.jsonl")
+        full = {
+            "node": name,
+            "peers": self.nodes,
+            "listen": node.address,
+            "links": testbed.links(name),
+            "data": node.data_dir,
+            "events": events,
+            "control": node.control_path,
+            "power": self.power,
+            **config,
+        }
+        return Program(
+            name="toy",
+            argv=(sys.executable, str(TOY), f"{node.config_dir}/toy.json"),
+            files={"toy.json": json.dumps(full).encode()},
+            control=True,
+        )
+
+    def run(
+        self, body: Callable[[Testbed], Awaitable[None]], *, start: bool = True, **config: Any
+    ) -> None:
+        async def main() -> None:
+            testbed = await self.substrate.open(self.site())
+            try:
+                if start:
+                    for name in self.nodes:
+                        await testbed.node(name).start(self.program(testbed, name, **config))
+                await body(testbed)
+            finally:
+                await testbed.close()
+
+        self.substrate.run(main)
+
+
+@pytest.fixture(autouse=True)
+def state_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nothing of the user's own is read or written."""
+    home = tmp_path / "state"
+    monkeypatch.setenv("XDG_STATE_HOME", str(home))
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    return home
+
+
+@pytest.fixture
+def local_case(tmp_path: Path) -> Case:
+    return Case(LocalSubstrate(), tmp_path / "run")
+
+
+@pytest.fixture(params=["local", "sim"])
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
+    """Each substrate in turn."""
+    if request.param == "local":
+        return Case(LocalSubstrate(), tmp_path / "run")
+    sim = pytest.importorskip("splitbrain.substrates.sim")
+    if not hasattr(sim, "SimSubstrate"):
+        pytest.skip("splitbrain.substrates.sim offers no SimSubstrate yet")
+    return Case(sim.SimSubstrate(), tmp_path / "run")
