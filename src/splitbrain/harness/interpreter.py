@@ -162,8 +162,8 @@ class Interpreter:
                 index=self.count, time_ns=now, process=invocation.process, type=op.type, f=op.f,
                 key=op.key, value=op.value, node=invocation.node, error=op.error, ext=op.ext,
             )  # fmt: skip
-            self.count += 1
             self._record(event)
+            self.count += 1
         self._free |= 1 << (thread + 1)
         self._learn(event)
         if event.type == "info" and thread != NEMESIS and invocation.f not in _PSEUDO:
@@ -173,8 +173,8 @@ class Interpreter:
     def note(self, op: Op, now_ns: int) -> Op:
         """Record an event that is nobody's operation, such as a phase mark or a node's crash."""
         event = msgspec.structs.replace(op, index=self.count, time_ns=self._tick(now_ns))
-        self.count += 1
         self._record(event)
+        self.count += 1
         return event
 
     def _tick(self, now_ns: int) -> int:
@@ -201,8 +201,8 @@ class Interpreter:
                 type="invoke" if thread >= 0 else "info", f=op.f, key=op.key, value=op.value,
                 node=node, ext=op.ext,
             )  # fmt: skip
-            self.count += 1
             self._record(op)
+            self.count += 1
         self._free &= ~(1 << (thread + 1))
         self._in_flight[thread] = op
         self.generator = offer.next

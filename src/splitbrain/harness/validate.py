@@ -10,14 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from splitbrain.contracts.generator import PENDING, Context, Emit, Generator
-from splitbrain.contracts.nemesis import Nemesis
 from splitbrain.contracts.workload import Client
 from splitbrain.errors import HarnessError
 from splitbrain.history.op import NEMESIS, Op
 
 __all__ = [
-    "ValidClient",
-    "ValidNemesis",
+    "check_client",
     "check_client_answer",
     "check_emitted",
     "check_nemesis_answer",
@@ -26,6 +24,7 @@ __all__ = [
 ]
 
 _CLIENT_TYPES = ("ok", "fail", "info")
+_CLIENT_METHODS = ("open", "setup", "invoke", "teardown", "close")
 
 
 def check_offer(offer: Any, generator: Any, ctx: Context) -> None:
@@ -137,63 +136,16 @@ def _short(value: Any, limit: int = 300) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-class ValidClient:
-    """A client whose answers are checked."""
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-
-    async def open(self, node: str) -> Client:
-        """Open, and check what the new client answers too."""
-        opened = await self.client.open(node)
-        needed = ("setup", "invoke", "teardown", "close")
-        missing = [name for name in needed if not hasattr(opened, name)]
-        if missing:
-            raise HarnessError(
-                f"{type(self.client).__name__}.open({node!r}) gave {_short(opened)}, which lacks "
-                f"{', '.join(missing)}; it must return a client"
-            )
-        return ValidClient(opened)
-
-    async def setup(self) -> None:
-        """Passed on."""
-        await self.client.setup()
-
-    async def invoke(self, op: Op) -> Op:
-        """The client's answer, if it keeps the contract."""
-        return check_client_answer(op, await self.client.invoke(op))
-
-    async def teardown(self) -> None:
-        """Passed on."""
-        await self.client.teardown()
-
-    async def close(self) -> None:
-        """Passed on."""
-        await self.client.close()
-
-
-class ValidNemesis:
-    """A nemesis whose answers are checked."""
-
-    def __init__(self, nemesis: Nemesis) -> None:
-        self.nemesis = nemesis
-
-    @property
-    def functions(self) -> frozenset[str]:
-        """Passed on."""
-        return self.nemesis.functions
-
-    async def setup(self) -> None:
-        """Passed on."""
-        await self.nemesis.setup()
-
-    async def invoke(self, op: Op) -> Op:
-        """The nemesis's answer, if it keeps the contract."""
-        return check_nemesis_answer(op, await self.nemesis.invoke(op))
-
-    async def teardown(self) -> None:
-        """Passed on."""
-        await self.nemesis.teardown()
+def check_client(opened: Any, client: Any, node: str) -> Client:
+    """What ``Client.open`` gave must be a client."""
+    missing = [name for name in _CLIENT_METHODS if not hasattr(opened, name)]
+    if missing:
+        raise HarnessError(
+            f"{type(client).__name__}.open({node!r}) gave {_short(opened)}, which lacks "
+            f"{', '.join(missing)}; it must return a client"
+        )
+    checked: Client = opened
+    return checked
 
 
 def told(
