@@ -31,7 +31,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from splitbrain.env import Shell, Transport
+from splitbrain.env import Clock, Disk, Shell, Transport
 from splitbrain.env.random import Random
 from splitbrain.env.realclock import RealClock
 from splitbrain.env.realdisk import RealDisk
@@ -71,9 +71,11 @@ class RealEnv:
         loop = asyncio.get_running_loop()
         self.node = node
         self.peers = peers
-        self.clock = RealClock(loop, self.guard)
+        self.real_clock = RealClock(loop, self.guard)
+        self.clock: Clock = self.real_clock
         self.random = Random(seed).child("node", node, time.monotonic_ns())
-        self.disk = RealDisk(data_dir, self._deliver(loop), power=power)
+        self.real_disk = RealDisk(data_dir, self._deliver(loop), power=power)
+        self.disk: Disk = self.real_disk
         self.transport: Transport = _Nowhere()
         self.shell: Shell | None = None
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
@@ -112,7 +114,7 @@ class RealEnv:
 
     def close(self) -> None:
         """Finish the disk's work and close the files."""
-        self.disk.close()
+        self.real_disk.close()
         if self._events is not None:
             os.close(self._events)
             self._events = None

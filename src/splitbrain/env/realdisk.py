@@ -102,9 +102,12 @@ class RealDisk:
         self._running: list[_Work] = []
         self._wake = threading.Condition()
         self._closed = False
-        # What follows belongs to whoever holds _io: the worker, or an append that writes through.
-        self._io = threading.Lock()
+        # Held by the worker from the first to the last act of a batch, and by ``tear``.
+        self._batch = threading.Lock()
         self._frozen = False
+        # What follows belongs to whoever holds _io: the worker, or an append that writes through.
+        # Never held during a sync, which would stop the node's loop for as long.
+        self._io = threading.Lock()
         self._descriptors: dict[str, int] = {}
         self._doomed: set[str] = set()  # power mode: removed, but not yet durably
         self._new_names = False  # the directory has changes that were not synced
@@ -190,7 +193,7 @@ class RealDisk:
             raise ValueError(
                 "tear needs a node that was started with power: true in its config"
             )
-        with self._io:
+        with self._batch:
             self._frozen = True
             with self._wake:
                 self._wake.notify_all()
@@ -205,7 +208,8 @@ class RealDisk:
                 return {"file": "", "kept": 0, "lost": 0}
             name = stream.choice(sorted(pending))
             kept = stream.randrange(len(pending[name]))
-            self._write(name, pending[name][:kept])
+            with self._io:
+                self._write(name, pending[name][:kept])
             return {"file": name, "kept": kept, "lost": len(pending[name]) - kept}
 
     def counts(self) -> DiskCounts:
@@ -247,7 +251,7 @@ class RealDisk:
                 self._queue.clear()
             if self.extra_ms:
                 time.sleep(self.extra_ms / 1000)
-            with self._io:
+            with self._batch:
                 if self._frozen:
                     return
                 for group in _groups(self._running):
@@ -272,10 +276,12 @@ class RealDisk:
                 work.error = work.error or error
 
     def _sync(self, name: str, data: bytes) -> None:
-        if data:
-            self._write(name, data)
+        with self._io:
+            if data:
+                self._write(name, data)
+            descriptor = self._open(name)
         self._syncs += 1
-        os.fdatasync(self._open(name))
+        os.fdatasync(descriptor)  # only this thread closes descriptors
         self._sync_names()
 
     def _replace(self, name: str, data: bytes) -> None:
@@ -287,17 +293,19 @@ class RealDisk:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        self._forget(name)
-        self._doomed.discard(name)
-        temporary.rename(self._directory / name)
-        self._new_names = True
+        with self._io:
+            self._forget(name)
+            self._doomed.discard(name)
+            temporary.rename(self._directory / name)
+            self._new_names = True
         self._sync_names()
 
     def _remove(self, name: str) -> None:
-        if self.power:
-            self._doomed.add(name)
-        else:
-            self._unlink(name)
+        with self._io:
+            if self.power:
+                self._doomed.add(name)
+            else:
+                self._unlink(name)
 
     def _write(self, name: str, data: bytes) -> None:
         _write_all(self._open(name), data)
@@ -326,16 +334,17 @@ class RealDisk:
 
     def _sync_names(self) -> None:
         """Make names durable: files made, renamed or removed since the last time."""
-        for name in tuple(self._doomed):
-            self._unlink(name)
-        if not self._new_names:
-            return
+        with self._io:
+            for name in tuple(self._doomed):
+                self._unlink(name)
+            if not self._new_names:
+                return
+            self._new_names = False  # before the sync: what comes during it needs another
         directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(directory)
         finally:
             os.close(directory)
-        self._new_names = False
 
     def _complete(self, finished: list[_Work]) -> None:
         """On the loop: write what waited behind an act, then tell each request's end."""

@@ -117,7 +117,7 @@ class Verbs:
         return self._env.shell.status() if self._env.shell is not None else {"role": "starting"}
 
     async def _clock_read(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
-        clock = self._env.clock
+        clock = self._env.real_clock
         return {
             "monotonic_ns": clock.monotonic_ns(),
             "wall_ns": clock.wall_ns(),
@@ -126,7 +126,7 @@ class Verbs:
 
     async def _clock_set(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         change = _convert("clock-set", arguments, _ClockSet)
-        clock = self._env.clock
+        clock = self._env.real_clock
         if change.reset:
             clock.reset()
         if change.rate is not None:
@@ -141,16 +141,16 @@ class Verbs:
         extra_ms = _convert("disk-slow", arguments, _DiskSlow).extra_ms
         if extra_ms < 0:
             raise ValueError(f"disk-slow: extra_ms {extra_ms} must not be negative")
-        self._env.disk.extra_ms = extra_ms
+        self._env.real_disk.extra_ms = extra_ms
         return {"extra_ms": extra_ms}
 
     async def _disk_counts(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
-        return msgspec.structs.asdict(self._env.disk.counts())
+        return msgspec.structs.asdict(self._env.real_disk.counts())
 
     async def _tear(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         seed = _convert("tear", arguments, _Tear).seed
         stream = Random(seed).stream("tear", self._env.node)
-        return self._env.disk.tear(stream)
+        return self._env.real_disk.tear(stream)
 
     async def _probe_send(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         probe = _convert("probe-send", arguments, _ProbeSend)

@@ -11,3 +11,9 @@
 
 Protobuf classes and ``grpc`` are known here and nowhere else.
 """
+
+import os
+
+# gRPC's own chatter about connections that come and go would drown a node's log.  Read by grpc when
+# it is first imported, which is below.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")

@@ -35,6 +35,7 @@ import msgspec
 from splitbrain.cluster import messages as m
 from splitbrain.cluster.rpc.options import CHANNEL
 from splitbrain.env.links import LinkCounts
+from splitbrain.env.real import crash
 
 __all__ = [
     "EXCHANGE",
@@ -235,6 +236,12 @@ class _Received:
             self.last = frame.number
 
 
+def _ended(task: asyncio.Task[None]) -> None:
+    """A link without its task would be dead for ever, and nobody would know why."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        crash(error)
+
+
 class _Link:
     """The way to one peer: a channel, its stream when there is one, and what waits for it."""
 
@@ -253,6 +260,7 @@ class _Link:
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(_ended)
 
     async def close(self) -> None:
         if self._task is not None:
