@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -133,6 +132,7 @@ def run(
     from splitbrain import catalog as names
     from splitbrain.commands.judge import worst_exit
     from splitbrain.commands.run import Finished, run_spec
+    from splitbrain.live import LiveLine
 
     catalog = names.load(given["load"], names.builtin())
     spec = _spec(given, catalog)
@@ -145,7 +145,9 @@ def run(
     finished: list[Finished] = []
     for number in range(test_count):
         each = msgspec.structs.replace(spec, seed=spec.seed + number)
-        finished.append(run_spec(each, catalog, store, progress=_live(as_json)))
+        live = LiveLine(sys.stderr)
+        finished.append(run_spec(each, catalog, store, progress=None if as_json else live))
+        live.clear()
         if not as_json:
             _tell(finished[-1])
     if as_json:
@@ -195,12 +197,6 @@ def _announce(spec: Any, outside: Any) -> None:
     if outside:
         names = ", ".join(sorted(outside))
         click.echo(f"outside the fault model: {names}: invalid is expected")
-
-
-def _live(as_json: bool) -> Callable[[Any], None] | None:
-    from splitbrain.live import LiveLine
-
-    return None if as_json else LiveLine(sys.stderr)
 
 
 def _tell(one: Any) -> None:
@@ -343,12 +339,17 @@ def demo(seconds: float, seed: int, store: Path) -> None:
     """A correct cluster under faults, then one with a seeded bug: two verdicts, two reports."""
     from splitbrain import catalog as names
     from splitbrain.commands.demo import run_demo
+    from splitbrain.live import LiveLine
+
+    live = LiveLine(sys.stderr)
 
     def begun(part: Any) -> Any:
         click.echo(f"\n{part.title}")
-        return _live(False)
+        live.restart()
+        return live
 
     def told(part: Any, finished: Any) -> None:
+        live.clear()
         _tell(finished)
         if finished.verdict != part.expect:
             click.echo(f"expected {part.expect}, got {finished.verdict}")

@@ -203,13 +203,13 @@ async def start_stores(
     return RunningMinitikv(spec, testbed, random, pacer, configs, op_timeout_s)
 
 
-def _program(testbed: Testbed, node: Node, config: StoreConfig) -> Program:
+def _program(testbed: Testbed, node: Node, config: StoreConfig, random: Random) -> Program:
     settings = {
         "store": msgspec.to_builtins(config),
-        "listen": node.address,
-        "peers": dict(testbed.links(node.name)),
+        "addresses": {name: other.address for name, other in testbed.nodes.items()},
+        "dial": dict(testbed.links(node.name)),
         "data_dir": node.data_dir,
-        "control": node.control_path,
+        "seed": random.draw("node", node.name) % (1 << 53),
     }
     path = str(PurePosixPath(node.config_dir) / "node.json")
     return Program(
