@@ -114,7 +114,10 @@ class Store:
         last = meta.index + len(stored.entries)
         self.env.event("start", term=stored.hard_state.term, last=last, snapshot=meta.index)
         self.env.log(f"started: term {stored.hard_state.term}, last index {last}")
-        self._next_tick_ns = self._clock.monotonic_ns()
+        # Stores that start together must not tick together: with equal timeouts (a knob) they would
+        # become candidates in the same moment, again and again.
+        phase_ns = int(stream.random() * self.config.tick_ns)
+        self._next_tick_ns = self._clock.monotonic_ns() - phase_ns
         self._arm_tick()
         self._work(self._raft)
 
@@ -341,9 +344,11 @@ class Store:
         }
 
     def _raft_probes(self, raft: Raft) -> dict[str, int]:
-        """A core with a bug has a name and a count."""
-        name = getattr(raft, "name", "")
-        return {name: getattr(raft, "probe", 0)} if name else {}
+        """Cores with a bug have a name and a count (one together, if several are joined)."""
+        names = [vars(one).get("name") for one in type(raft).__mro__]
+        return {
+            name: getattr(raft, "probe", 0) for name in names if isinstance(name, str) and name
+        }
 
     def control(self, verb: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """status, transfer-leader {to}, campaign, compact, dump; ValueError on a wrong one."""
