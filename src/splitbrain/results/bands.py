@@ -149,7 +149,9 @@ def bands_of(
 ) -> tuple[Application, ...]:
     """The faults of a history in order of their starts; of ``faults`` where it names none."""
     whole = paired(history)
-    found = [_application(band, whole) for band in fault_bands(whole)] if whole is not None else []
+    found = (
+        [_application(band, whole) for band in fault_bands(whole)] if whole is not None else []
+    )
     return tuple(sorted(found or _scheduled(faults), key=lambda band: band.start_ns))
 
 
@@ -158,7 +160,7 @@ def _groups(cut: Sequence[Any]) -> tuple[set[tuple[str, str]], list[str]]:
     return pairs, sorted({node for pair in pairs for node in pair})
 
 
-def _describe_cut(cut: Sequence[Any]) -> str:
+def _describe_cut(cut: Sequence[Any], all_nodes: Sequence[str] = ()) -> str:
     """A set of directed pairs in words: who could not speak to whom."""
     pairs, nodes = _groups(cut)
     if not pairs:
@@ -174,27 +176,29 @@ def _describe_cut(cut: Sequence[Any]) -> str:
     if len(sides_of) == 2:
         one, other = sorted(sides_of.values(), key=len)
         verb = "was" if len(one) == 1 else "were"
-        if len(one) == 1 and len(other) > 1:
-            return f"{one[0]} {verb} cut off from {and_list(other)}"
-        return f"{and_list(one)} {verb} cut off from {and_list(other)}"
+        everyone = len(other) > 1 and set(all_nodes) == {*one, *other}
+        return f"{and_list(one)} {verb} cut off from {'the others' if everyone else and_list(other)}"
     both = sorted({tuple(sorted(pair)) for pair in pairs})
     more = f" and {len(both) - 4} more" if len(both) > 4 else ""
-    return f"the links {and_list([f'{a}–{b}' for a, b in both[:4]])}{more} were cut"
+    links = [f"{a}\u2013{b}" for a, b in both[:4]]
+    return f"the links {and_list(links)}{more} were cut"
 
 
 _PAST = {"kill": "killed", "power": "without power", "pause": "paused"}
 
 
-def describe(band: Application, legend: Mapping[str, str] | None = None) -> str:
-    """A band in words, in the past tense, such as ``n2 was cut off from n1 and n3``."""
+def describe(band: Application, nodes: Sequence[str] = ()) -> str:
+    """A band in words, in the past tense, such as ``n2 was cut off from n1 and n3``.
+
+    ``nodes``: all of the testbed, so that *the others* can be said of them.
+    """
     cut = band.parameters.get("cut")
     if isinstance(cut, Sequence) and not isinstance(cut, str) and cut:
-        return _describe_cut(cut)
+        return _describe_cut(cut, nodes)
     who = and_list(band.targets)
     if band.fault in _PAST and who:
         return f"{who} {'was' if len(band.targets) == 1 else 'were'} {_PAST[band.fault]}"
-    words = (legend or {}).get(band.fault) or (legend or {}).get(f"start-{band.fault}")
-    name = words or band.fault.replace("-", " ")
+    name = band.fault.replace("-", " ")
     return f"{name} on {who}" if who else name
 
 

@@ -16,22 +16,32 @@ from splitbrain.contracts.spec import ScheduledFault, TestSpec
 from splitbrain.history.op import NEMESIS, Op
 from splitbrain.results.bands import Application, bands_of, describe
 from splitbrain.results.evidence import Finding, findings, leaves, pick
-from splitbrain.results.text import and_list, clock, count, key_text, plural, shorten, span, visible
+from splitbrain.results.text import (
+    and_list,
+    clock,
+    count,
+    key_text,
+    plural,
+    shorten,
+    span,
+    visible,
+)
 
-__all__ = ["circumstances", "headline", "verdict_sentence"]
+__all__ = ["REASONS", "circumstances", "headline", "verdict_sentence"]
 
 _AFTERMATH_NS = 5_000_000_000
 """A fault that ended at most this long before an anomaly is still worth naming."""
 
-_REASONS = {
+REASONS = {
     "vacuous": "some kind of operation never succeeded",
     "no-effect": "a fault that was asked for was not shown to take effect",
     "no-progress": "clients did not all succeed again after the last heal",
-    "unanswered": "too few operations were answered while no fault held",
+    "refused": "too few operations were answered while no fault held",
     "budget": "the checker's budget was spent before it could decide",
     "unfinished": "the run was cut short",
     "crash": "a checker failed",
 }
+"""What each reason of unknown means."""
 
 
 def verdict_sentence(
@@ -63,7 +73,7 @@ def headline(
         return _stop(_valid(result, history, spec, faults))
     found = findings(result)
     if result.verdict == "invalid" and found:
-        return _stop(_invalid(found, history, faults))
+        return _stop(_invalid(found, history, spec, faults))
     return _stop(_undecided(result))
 
 
@@ -86,13 +96,20 @@ def _first_sentence(text: str) -> str:
 
 
 def _invalid(
-    found: Sequence[Finding], history: Sequence[Op], faults: Sequence[ScheduledFault]
+    found: Sequence[Finding],
+    history: Sequence[Op],
+    spec: TestSpec | None,
+    faults: Sequence[ScheduledFault],
 ) -> str:
     anomaly = found[0].anomaly
     named, told = _named(anomaly), shorten(_first_sentence(anomaly.explanation), 400)
+    if anomaly.key is not None:
+        told = told.removeprefix(f"key {key_text(anomaly.key)}:").lstrip()
     repeats = told.lower().startswith((named, named.partition(" ")[2]))
     text = told if repeats else f"{named}: {told}" if told else named
-    around = circumstances(anomaly, history, bands_of(history, faults))
+    around = circumstances(
+        anomaly, history, bands_of(history, faults), spec.nodes if spec else ()
+    )
     if around:
         text += f"; {around}"
     if len(found) > 1:
@@ -100,7 +117,12 @@ def _invalid(
     return text
 
 
-def circumstances(anomaly: Anomaly, history: Sequence[Op], bands: Sequence[Application]) -> str:
+def circumstances(
+    anomaly: Anomaly,
+    history: Sequence[Op],
+    bands: Sequence[Application],
+    nodes: Sequence[str] = (),
+) -> str:
     """The faults that held while the anomaly's operations ran, or ended shortly before, in words."""
     ops = pick(history, anomaly.ops)
     if not ops or not bands:
@@ -110,12 +132,12 @@ def circumstances(anomaly: Anomaly, history: Sequence[Op], bands: Sequence[Appli
     last_ns, first_ns = max(moments), max(min(moments), max(moments) - _AFTERMATH_NS)
     held = [b for b in bands if b.start_ns <= last_ns and b.until_ns(last_ns) >= first_ns]
     if held:
-        return and_list(list(dict.fromkeys(describe(band) for band in held))[:3])
+        return and_list(list(dict.fromkeys(describe(band, nodes) for band in held))[:3])
     ended = [b for b in bands if 0 <= first_ns - b.until_ns(last_ns) <= _AFTERMATH_NS]
     if not ended:
         return ""
     band = max(ended, key=lambda b: b.until_ns(last_ns))
-    return f"{describe(band)} until {span(first_ns - band.until_ns(last_ns))} before"
+    return f"{describe(band, nodes)} until {span(first_ns - band.until_ns(last_ns))} before"
 
 
 def _valid(
@@ -134,7 +156,9 @@ def _valid(
     for band in bands_of(history, faults):
         tally[band.fault] = tally.get(band.fault, 0) + 1
     if tally:
-        parts.append(f"under {and_list([_faults(name, n) for name, n in sorted(tally.items())])}")
+        parts.append(
+            f"under {and_list([_faults(name, n) for name, n in sorted(tally.items())])}"
+        )
     summary = _first_sentence(result.summary)
     if not parts:
         return summary or "nothing was found"
@@ -154,9 +178,8 @@ def _undecided(result: Result) -> str:
         for _name, part in leaves(result):
             if part.verdict == "unknown":
                 reason, summary = reason or part.reason, summary or part.summary
-    words = _REASONS.get(reason or "", (reason or "").replace("-", " "))
+    word = (reason or "").replace("-", " ")
     told = _first_sentence(summary)
-    if words and told and words.lower() not in told.lower():
-        return f"{words}: {told}"
-    return told or words or "no reason was given"
-
+    if word and told and word.lower() not in told.lower():
+        return f"{word}: {told}"
+    return told or REASONS.get(reason or "", word) or "no reason was given"

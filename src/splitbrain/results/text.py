@@ -1,10 +1,10 @@
-"""Values of a history as text that a person can read and a page can show.
+r"""Values of a history as text that a person can read and a page can show.
 
 Values come from a system that may be broken: control characters, text that turns the writing
 direction, half of a surrogate pair.  ``visible`` makes each of them a mark that can be seen, so that
 no value can hide, move or break what stands around it.
 
-    >>> visible("a\\x00b\\u202e")
+    >>> visible("a\x00b\u202e")
     'a␀b⟨U+202E⟩'
     >>> value_text([1, None, "x"])
     '[1, null, "x"]'
@@ -19,7 +19,17 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["and_list", "clock", "count", "key_text", "plural", "shorten", "span", "value_text", "visible"]
+__all__ = [
+    "and_list",
+    "clock",
+    "count",
+    "key_text",
+    "plural",
+    "shorten",
+    "span",
+    "value_text",
+    "visible",
+]
 
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff\ud800-\udfff]"

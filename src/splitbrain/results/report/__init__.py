@@ -1,4 +1,4 @@
-"""The report: one offline HTML file that says what broke, when, under which fault, and how to see it again.
+"""The report: one offline HTML file: what broke, when, under which fault, how to see it again.
 
     html = build_report(ReportData(result=result, history=history, spec=spec))
     write_report(path, data)

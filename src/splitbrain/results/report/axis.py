@@ -1,11 +1,11 @@
 """Axes: round ticks, and short numbers for SVG.  Time on every chart is in milliseconds.
 
-    >>> ticks_s(60.0, 6)
-    [0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0]
-    >>> nice_step(0.37)
-    0.5
-    >>> number(1250.5), number(3.0)
-    ('1250.5', '3')
+>>> ticks_s(60.0, 6)
+[0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0]
+>>> nice_step(0.37)
+0.5
+>>> number(1250.5), number(3.0)
+('1250.5', '3')
 """
 
 from __future__ import annotations

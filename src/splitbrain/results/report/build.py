@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jinja2
 import msgspec
@@ -22,7 +22,7 @@ from markupsafe import Markup
 
 from splitbrain.history.op import Op
 from splitbrain.results.bands import Application, bands_of, describe
-from splitbrain.results.evidence import Finding, findings
+from splitbrain.results.evidence import Finding, findings, pick
 from splitbrain.results.report import cards, embed, scatter, strips, tables
 from splitbrain.results.report.axis import ms, number, ticks_s
 from splitbrain.results.report.data import ReportData
@@ -49,13 +49,18 @@ class _Page(msgspec.Struct, kw_only=True):
     horizon_ns: int
     problems: list[str]
 
-    def part(self, name: str, make: Callable[[], T], instead: T) -> T:
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The testbed's nodes, if they are known."""
+        return self.data.spec.nodes if self.data.spec else ()
+
+    def part(self, name: str, make: Callable[[], T], instead: Any) -> T:
         """``make()``; if it fails, ``instead``, and a line on the page."""
         try:
             return make()
         except Exception as error:  # noqa: BLE001 - a picture never costs the verdict
             self.problems.append(f"{name} could not be shown: {type(error).__name__}: {error}")
-            return instead
+            return cast(T, instead)
 
 
 def build_report(data: ReportData) -> str:
@@ -112,15 +117,28 @@ def _horizon_ns(
 
 
 def _suspects(page: _Page) -> list[Interval]:
-    indexes = [index for finding in page.found[: cards.CARDS_MAX] for index in finding.anomaly.ops]
+    indexes = [
+        index for finding in page.found[: cards.CARDS_MAX] for index in finding.anomaly.ops
+    ]
     owners = owners_of(page.intervals, indexes)
     return list({interval.begin.index: interval for interval in owners.values()}.values())
 
 
+def _moments(page: _Page) -> list[tuple[int, str, int]]:
+    """When each anomaly showed: the time of the last of its operations."""
+    shown = page.found[: cards.CARDS_MAX]
+    ops = pick(page.data.history, {i for finding in shown for i in finding.anomaly.ops})
+    return [
+        (card, finding.anomaly.kind.replace("-", " "), max(times))
+        for card, finding in enumerate(shown, start=1)
+        if (times := [ops[i].time_ns for i in finding.anomaly.ops if i in ops])
+    ]
+
+
 def _drawn(page: _Page, reigns: Sequence[strips.Reign]) -> list[strips.Strip]:
-    nodes = page.data.spec.nodes if page.data.spec else ()
-    bands, horizon_ns = page.bands, page.horizon_ns
+    nodes, bands, horizon_ns = page.nodes, page.bands, page.horizon_ns
     made = [
+        page.part("The lane of anomalies", lambda: strips.anomaly_strip(_moments(page)), None),
         page.part("The fault lane", lambda: strips.fault_strip(bands, horizon_ns), None),
         page.part(
             "The lane of leaders",
@@ -159,68 +177,98 @@ def _numbers(page: _Page) -> dict[str, int]:
 
 
 def _context(page: _Page) -> dict[str, Any]:
-    data, bands = page.data, page.bands
     reigns = page.part(
-        "Leaders", lambda: strips.reigns(data.events, bands, page.horizon_ns), []
+        "Leaders", lambda: strips.reigns(page.data.events, page.bands, page.horizon_ns), []
     )
-    facts = data.facts
-    packed, kept = page.part("Search", lambda: _embedded(page), ("", 0))
-    length_ms = max(ms(page.horizon_ns), 0.001)
     script = _script()
-    context: dict[str, Any] = {
+    return {
+        **_top(page),
+        **_over_time(page, reigns),
+        **_fault_part(page, reigns),
+        **_rest(page),
+        "style": Markup(_resource("report.css")),  # noqa: S704 - our own file
+        "script": Markup(script),  # noqa: S704 - our own file
+        "script_hash": _hash(script),
+        "problems": page.problems,
+    }
+
+
+def _top(page: _Page) -> dict[str, Any]:
+    """The verdict, and the anomalies or the reasons behind it."""
+    data = page.data
+    facts = data.facts
+    return {
         "verdict": data.result.verdict,
         "word": data.result.verdict.upper(),
-        "headline": page.part(
-            "The sentence", lambda: headline(data.result, data.history, data.spec, data.faults),
-            data.result.summary,
-        ),
+        "headline": page.part("The sentence", lambda: _headline(data), data.result.summary),
         "title": page.part(
             "The title",
             lambda: verdict_sentence(data.result, data.history, data.spec, data.faults),
             data.result.verdict,
         ),
         "spec": data.spec,
-        "facts": facts,
+        "version": str(facts.get("version") or ""),
+        "run": str(facts.get("run") or ""),
         "outside": [visible(str(name)) for name in facts.get("outside") or ()],
         "commands": _commands(page),
         "numbers": _numbers(page),
-        "length": span(page.horizon_ns),
+        "length": span(page.horizon_ns) if page.horizon_ns else "",
+        "doubts": page.part("The reasons", lambda: tables.doubts(data.result), []),
         "cards": page.part(
             "The anomalies",
             lambda: cards.cards_of(
-                page.found, page.intervals, data.history, bands, data.log_tails, page.horizon_ns
+                page.found, page.intervals, data.history, page.bands, data.log_tails,
+                page.horizon_ns, page.nodes,
             ),
             [],
         ),
         "found": page.found,
+    }  # fmt: skip
+
+
+def _over_time(page: _Page, reigns: Sequence[strips.Reign]) -> dict[str, Any]:
+    length_ms = max(ms(page.horizon_ns), 0.001)
+    packed, kept = page.part("Search", lambda: _embedded(page), ("", 0))
+    return {
         "strips": _drawn(page, reigns),
         "end_ms": length_ms,
         "ticks": ticks_s(length_ms / 1e3, 8),
+        "packed": packed,
+        "kept": kept,
+        "meta": embed.script_json(_meta(page, length_ms)),
+    }
+
+
+def _fault_part(page: _Page, reigns: Sequence[strips.Reign]) -> dict[str, Any]:
+    data, bands = page.data, page.bands
+    return {
         "tiles": page.part("Counts", lambda: tables.tiles(data.result, bands, reigns), []),
         "fault_counts": page.part(
             "Counts of faults", lambda: tables.fault_counts(data.result, bands, data.legend), []
         ),
         "fault_rows": page.part(
-            "The fault table", lambda: tables.fault_rows(bands, data.history), []
+            "The fault table", lambda: tables.fault_rows(bands, data.history, page.nodes), []
         ),
+    }
+
+
+def _rest(page: _Page) -> dict[str, Any]:
+    data = page.data
+    return {
         "checkers": page.part("Checkers", lambda: tables.checker_rows(data.result), []),
-        "stats": page.part("Figures", lambda: tables.figures(data.result.stats), tables.Figures()),
+        "stats": page.part(
+            "Figures", lambda: tables.figures(data.result.stats), tables.Figures()
+        ),
         "log_tails": data.log_tails,
         "spec_rows": page.part("The test", lambda: tables.spec_rows(data.spec), []),
-        "time_rows": [
-            (tables.label(name), f"{value:g} s" if isinstance(value, int | float) else str(value))
-            for name, value in (facts.get("times") or {}).items()
-        ],
-        "fact_rows": page.part("Facts", lambda: tables.fact_rows(facts, _SHOWN_FACTS), []),
-        "packed": packed,
-        "kept": kept,
-        "meta": embed.script_json(_meta(page, length_ms)),
-        "style": Markup(_resource("report.css")),  # noqa: S704 - our own file
-        "script": Markup(script),  # noqa: S704 - our own file
-        "script_hash": _hash(script),
-        "problems": page.problems,
+        "time_rows": page.part("Times", lambda: tables.time_rows(data.facts), []),
+        "fact_rows": page.part("Facts", lambda: tables.fact_rows(data.facts, _SHOWN_FACTS), []),
     }
-    return context
+
+
+def _headline(data: ReportData) -> str:
+    text = headline(data.result, data.history, data.spec, data.faults)
+    return text[:1].upper() + text[1:]
 
 
 def _commands(page: _Page) -> list[tuple[str, str]]:
@@ -241,7 +289,7 @@ def _meta(page: _Page, length_ms: float) -> dict[str, Any]:
                 float(number(ms(band.start_ns))),
                 float(number(ms(band.until_ns(page.horizon_ns)))),
                 names.index(band.fault) % 8,
-                visible(describe(band)),
+                visible(describe(band, page.nodes)),
             ]
             for band in page.bands
         ],

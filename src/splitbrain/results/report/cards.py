@@ -13,7 +13,7 @@ is):
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from markupsafe import Markup
@@ -52,6 +52,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str
     error: str
     culprit: bool = False
+    anchor: bool = True
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +94,13 @@ def _result_text(interval: Interval) -> str:
             return "null"
         return before
     after = value_text(end.value)
-    return f"{before} \u2192 {after}" if before else f"\u2192 {after}" if end.value is not None else ""
+    return (
+        f"{before} \u2192 {after}"
+        if before
+        else f"\u2192 {after}"
+        if end.value is not None
+        else ""
+    )
 
 
 def row_of(interval: Interval, culprit: int | None = None) -> Row:
@@ -103,7 +110,9 @@ def row_of(interval: Interval, culprit: int | None = None) -> Row:
     last = end.index if end is not None else None
     return Row(
         index=begin.index,
-        events=f"{begin.index}" if last in (None, begin.index) else f"{begin.index}–{last}",
+        events=f"{begin.index}"
+        if last in (None, begin.index)
+        else f"{begin.index}\u2013{last}",
         time=clock(begin.time_ns),
         took=span(end.time_ns - begin.time_ns) if end is not None else "no answer",
         process=begin.process,
@@ -162,14 +171,24 @@ def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
 
 
+class _Context(NamedTuple):
+    """What every card may need of the run."""
+
+    history: Sequence[Op]
+    bands: Sequence[Application]
+    log_tails: Mapping[str, Sequence[str]]
+    horizon_ns: int
+    nodes: Sequence[str]
+
+
 def _card(
     number: int,
     finding: Finding,
     owners: Mapping[int, Interval],
     keys: _Keys,
-    context: tuple[Sequence[Op], Sequence[Application], Mapping[str, Sequence[str]], int],
+    context: _Context,
 ) -> Card:
-    history, bands, log_tails, horizon_ns = context
+    history, bands, log_tails, horizon_ns, nodes = context
     anomaly = finding.anomaly
     data = anomaly.picture if isinstance(anomaly.picture, Mapping) else {}
     evidence = owned(owners, anomaly.ops)
@@ -178,7 +197,9 @@ def _card(
     key = anomaly.key if anomaly.key is not None else (evidence[0].key if evidence else None)
     window = picture.window_of(evidence, horizon_ns) if evidence else (0, 0)
     held = [
-        b for b in bands if evidence and b.start_ns < window[1] and b.until_ns(horizon_ns) > window[0]
+        b
+        for b in bands
+        if evidence and b.start_ns < window[1] and b.until_ns(horizon_ns) > window[0]
     ]
     node = data.get("node")
     node = node if isinstance(node, str) else None
@@ -191,16 +212,20 @@ def _card(
         key=None if anomaly.key is None else key_text(anomaly.key),
         checker=finding.checker,
         explanation=anomaly.explanation,
-        around=circumstances(anomaly, history, bands),
+        around=circumstances(anomaly, history, bands, nodes),
         faults=tuple(
-            f"{describe(b)}, {clock(b.start_ns)} to "
+            f"{describe(b, nodes)}, {clock(b.start_ns)} to "
             f"{clock(b.end_ns) if b.end_ns is not None else 'the end'}"
             for b in held[:6]
         ),
         rows=tuple(row_of(i, culprit) for i in evidence[:_ROWS_MAX]),
         more_rows=max(0, len(evidence) - _ROWS_MAX),
         picture=picture.draw(
-            evidence[:_ROWS_MAX], keys.around(evidence[:_ROWS_MAX], key), bands, horizon_ns, culprit
+            evidence[:_ROWS_MAX],
+            keys.around(evidence[:_ROWS_MAX], key),
+            bands,
+            horizon_ns,
+            culprit,
         ),
         states=tuple(_state(item) for item in _listed(data.get("states"))[:20]),
         impossible=tuple(_state(item) for item in _listed(data.get("impossible"))[:40]),
@@ -225,13 +250,28 @@ def cards_of(
     bands: Sequence[Application],
     log_tails: Mapping[str, Sequence[str]],
     horizon_ns: int,
+    nodes: Sequence[str] = (),
 ) -> list[Card]:
     """Cards of the first ``CARDS_MAX`` findings."""
     shown = found[:CARDS_MAX]
     keys = _Keys(intervals, [f.anomaly.key for f in shown if f.anomaly.key is not None])
     owners = owners_of(intervals, (index for f in shown for index in f.anomaly.ops))
-    context = (history, bands, log_tails, horizon_ns)
-    return [
+    context = _Context(history, bands, log_tails, horizon_ns, nodes)
+    made = [
         _card(number, finding, owners, keys, context)
         for number, finding in enumerate(shown, start=1)
     ]
+    return _anchored(made)
+
+
+def _anchored(made: Sequence[Card]) -> list[Card]:
+    """Cards in which each operation is the target of its link once, in the first that shows it."""
+    seen: set[int] = set()
+    out = []
+    for card in made:
+        rows = []
+        for row in card.rows:
+            rows.append(msgspec.structs.replace(row, anchor=row.index not in seen))
+            seen.add(row.index)
+        out.append(msgspec.structs.replace(card, rows=tuple(rows)))
+    return out

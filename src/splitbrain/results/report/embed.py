@@ -32,10 +32,10 @@ _ABSENT = -1
 
 
 def script_json(value: Any) -> Markup:
-    """JSON that may stand in a ``<script>`` element: no ``<``, ``>``, ``&`` and ASCII alone.
+    r"""JSON that may stand in a ``<script>`` element: no ``<``, ``>``, ``&`` and ASCII alone.
 
     >>> print(script_json({"a": "</script><!-- \u2028"}))
-    {"a":"\\u003c/script\\u003e\\u003c!-- \\u2028"}
+    {"a":"\u003c/script\u003e\u003c!-- \u2028"}
     """
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), default=repr)
     for char in "<>&":
@@ -43,7 +43,9 @@ def script_json(value: Any) -> Markup:
     return Markup(text)  # noqa: S704 - escaped just above
 
 
-def choose(intervals: Sequence[Interval], near: Iterable[int], limit: int = LIMIT) -> list[Interval]:
+def choose(
+    intervals: Sequence[Interval], near: Iterable[int], limit: int = LIMIT
+) -> list[Interval]:
     """All intervals, or ``limit`` of them: those around the positions ``near``, then every k-th."""
     total = len(intervals)
     if total <= limit:

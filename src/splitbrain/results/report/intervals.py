@@ -108,7 +108,9 @@ def worker_of(process: int, concurrency: int) -> int:
     return process % concurrency if concurrency > 0 else process
 
 
-def lanes_of(intervals: Iterable[Interval], concurrency: int, horizon_ns: int) -> dict[int, int]:
+def lanes_of(
+    intervals: Iterable[Interval], concurrency: int, horizon_ns: int
+) -> dict[int, int]:
     """The row of each process in a timeline: its worker, where the number of workers is known.
 
     Else processes share a row when one begins after the other has ended, so that a history full of
@@ -123,7 +125,9 @@ def lanes_of(intervals: Iterable[Interval], concurrency: int, horizon_ns: int) -
         return {process: worker_of(process, concurrency) for process in spans}
     rows: dict[int, int] = {}
     free: list[tuple[int, int]] = []
-    for process, (first_ns, last_ns) in sorted(spans.items(), key=lambda item: (item[1], item[0])):
+    for process, (first_ns, last_ns) in sorted(
+        spans.items(), key=lambda item: (item[1], item[0])
+    ):
         if free and free[0][0] < first_ns:
             row = heapq.heapreplace(free, (last_ns, free[0][1]))[1]
         else:

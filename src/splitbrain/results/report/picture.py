@@ -8,6 +8,7 @@ that it can be copied out of the page; each bar is a link to its operation.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
@@ -26,6 +27,9 @@ BAR = 20
 TOP = 8
 _CHAR_PX = 6.7
 _ROWS_MAX = 24
+_SVG_LABEL = (
+    'xmlns="http://www.w3.org/2000/svg" aria-label="The operations above on a time axis"'
+)
 
 
 def bar_text(interval: Interval) -> str:
@@ -67,6 +71,14 @@ class _Frame:
         return GUTTER + min(1.0, max(0.0, part)) * (WIDTH - GUTTER - 12)
 
 
+class _Free(NamedTuple):
+    """The room that a bar and its text have in their row, in pixels."""
+
+    left: float
+    right: float
+    horizon_ns: int
+
+
 def draw(
     evidence: Sequence[Interval],
     neighbours: Sequence[Interval],
@@ -78,12 +90,12 @@ def draw(
     if not evidence:
         return None
     frame = _Frame(*window_of(evidence, horizon_ns))
-    own = {i.begin.index for i in evidence}
+    own_indexes = {i.begin.index for i in evidence}
     shown = [*evidence]
     shown += [
         i
         for i in neighbours
-        if i.begin.index not in own
+        if i.begin.index not in own_indexes
         and i.start_ns < frame.stop_ns
         and i.until_ns(horizon_ns) > frame.start_ns
     ]
@@ -92,15 +104,17 @@ def draw(
     first_seen.update(dict.fromkeys(i.begin.process for i in shown))
     processes = list(first_seen)[:_ROWS_MAX]
     rows = {process: place for place, process in enumerate(processes)}
-    faults = [b for b in bands if b.start_ns < frame.stop_ns and b.until_ns(horizon_ns) > frame.start_ns]
+    faults = [
+        b
+        for b in bands
+        if b.start_ns < frame.stop_ns and b.until_ns(horizon_ns) > frame.start_ns
+    ]
     names = fault_names(bands)
     lanes = list(fault_names(faults))
     top = TOP + len(lanes) * 20 + (6 if lanes else 0)
     height = top + len(rows) * ROW + 30
-    out = [
-        f'<svg class="picture" viewBox="0 0 {WIDTH} {height}" role="img" '
-        f'xmlns="http://www.w3.org/2000/svg" aria-label="The operations above on a time axis">'
-    ]
+    head = f'<svg class="picture" viewBox="0 0 {WIDTH} {height}" role="img" {_SVG_LABEL}>'
+    out = [head]
     out += _axis(frame, top, height - 26)
     out += _fault_rows(frame, faults, lanes, names, horizon_ns, top, height - 26)
     for process, row in rows.items():
@@ -111,12 +125,15 @@ def draw(
             f'text-anchor="end">{escape(shorten(label, 20))}</text>'
         )
         line = [i for i in shown if i.begin.process == process]
+        left = float(GUTTER)
         for place, interval in enumerate(line):
             after = line[place + 1].start_ns if place + 1 < len(line) else frame.stop_ns
-            out += _bar(
-                frame, interval, top + row * ROW + 5, after, horizon_ns,
-                interval.begin.index in own, _is(interval, culprit),
-            )  # fmt: skip
+            free = _Free(left, frame.x(after), horizon_ns)
+            own = interval.begin.index in own_indexes
+            out += _bar(frame, interval, top + row * ROW + 5, free, own, _is(interval, culprit))
+            # What stands beside a bar takes room from what stands before the next one.
+            used = max(frame.x(interval.until_ns(horizon_ns)), frame.x(interval.start_ns) + 3)
+            left = min(frame.x(after), used + len(bar_text(interval)) * _CHAR_PX + 12)
     out.append("</svg>")
     return Markup("".join(out))  # noqa: S704 - every text in it went through escape()
 
@@ -127,39 +144,43 @@ def _is(interval: Interval, index: int | None) -> bool:
 
 
 def _bar(
-    frame: _Frame,
-    interval: Interval,
-    y: float,
-    after_ns: int,
-    horizon_ns: int,
-    own: bool,
-    culprit: bool,
+    frame: _Frame, interval: Interval, y: float, free: _Free, own: bool, culprit: bool
 ) -> list[str]:
+    """A bar with its text inside, after or before it, wherever there is room."""
+    horizon_ns = free.horizon_ns
     x = frame.x(interval.start_ns)
-    stop = frame.x(interval.could_act_until_ns(horizon_ns) if own else interval.until_ns(horizon_ns))
+    last_ns = (interval.could_act_until_ns if own else interval.until_ns)(horizon_ns)
+    stop = frame.x(last_ns)
     if interval.outcome == "info":
-        stop = min(stop, max(frame.x(after_ns) - 3, x + 3))
+        stop = min(stop, max(free.right - 3, x + 3))
     width = max(3.0, stop - x)
     text = bar_text(interval)
-    room = max(frame.x(after_ns), stop) - x - 8
-    inside = width > len(text) * _CHAR_PX + 8
-    space = int((width - 8 if inside else room - width) / _CHAR_PX)
+    length = len(text) * _CHAR_PX + 8
+    if width > length:
+        style, text_x, room = "inside", x + 5, width
+    elif free.right - x - width > length or free.right - x - width > x - free.left:
+        style, text_x, room = "beside", x + width + 5, free.right - x - width
+    else:
+        style, text_x, room = "before", x - 5, x - free.left
+    space = int((room - 8) / _CHAR_PX)
     shown = shorten(text, space) if space >= min(len(text), 6) else ""
-    kind = " ".join(
-        word for word in ("bar", interval.outcome, "own" if own else "other", "culprit" * culprit) if word
+    words = ("bar", interval.outcome, "own" if own else "other", "culprit" if culprit else "")
+    title = (
+        f"#{interval.begin.index} process {interval.begin.process}: {text} ({interval.outcome})"
     )
-    title = f"#{interval.begin.index} process {interval.begin.process}: {text} ({interval.outcome})"
     if interval.key is not None:
         title = f"key {shorten(key_text(interval.key), 40)}, {title}"
-    text_x = x + 5 if inside else x + width + 5
+    anchor = ' text-anchor="end"' if style == "before" else ""
+    kind, name = " ".join(filter(None, words)), escape(title)
     return [
-        f'<a href="#op={interval.begin.index}" class="{kind}" aria-label="{escape(title)}">',
-        f"<title>{escape(title)}</title>",
+        f'<a href="#op={interval.begin.index}" class="{kind}" aria-label="{name}">',
+        f"<title>{name}</title>",
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{BAR}" rx="3"/>',
-        f'<text class="{"inside" if inside else "beside"}" x="{text_x:.1f}" '
-        f'y="{y + 14.5:.1f}">{escape(shown)}</text>' if shown else "",
+        f'<text x="{text_x:.1f}" y="{y + 14.5:.1f}"{anchor}>{escape(shown)}</text>'
+        if shown
+        else "",
         "</a>",
-    ]  # fmt: skip
+    ]
 
 
 def _axis(frame: _Frame, top: float, bottom: float) -> list[str]:
@@ -203,7 +224,9 @@ def _fault_rows(
         )
         who = shorten(visible(" ".join(band.targets)), int(width / _CHAR_PX))
         if len(who) > 1:
-            out.append(f'<text class="infault" x="{x + 4:.1f}" y="{y + 11}">{escape(who)}</text>')
+            out.append(
+                f'<text class="infault" x="{x + 4:.1f}" y="{y + 11}">{escape(who)}</text>'
+            )
     out += [
         f'<text class="row" x="{GUTTER - 10}" y="{TOP + place * 20 + 11}" text-anchor="end">'
         f"{escape(shorten(visible(name), 20))}</text>"

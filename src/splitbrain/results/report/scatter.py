@@ -28,7 +28,10 @@ LANE = 14
 
 
 def latency_strips(
-    intervals: Sequence[Interval], bands: Sequence[Application], horizon_ns: int, height: float = 112
+    intervals: Sequence[Interval],
+    bands: Sequence[Application],
+    horizon_ns: int,
+    height: float = 112,
 ) -> list[Strip]:
     """One scatter for each of the commonest functions, all on one scale."""
     done = [i for i in intervals if i.end is not None and i.end is not i.begin]
@@ -117,7 +120,10 @@ def timeline_strip(
         width = max(interval.until_ns(horizon_ns) - interval.start_ns, column_ns * 0.9)
         y = place[row] * LANE + LANE / 2
         pieces.append(
-            (interval.outcome, f"M{number(ms(interval.start_ns))} {number(y)}h{number(width / 1e6)}")
+            (
+                interval.outcome,
+                f"M{number(ms(interval.start_ns))} {number(y)}h{number(width / 1e6)}",
+            )
         )
     marks = "".join(
         f"M{number(ms(i.until_ns(horizon_ns)))} {place[workers[i.begin.process]] * LANE + LANE / 2}h0"

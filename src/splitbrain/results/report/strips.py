@@ -23,6 +23,7 @@ __all__ = [
     "Label",
     "Reign",
     "Strip",
+    "anomaly_strip",
     "backdrop",
     "fault_names",
     "fault_strip",
@@ -36,12 +37,16 @@ ROW = 20
 
 
 class Label(msgspec.Struct, frozen=True):
-    """Text over a strip: in the gutter at ``top`` pixels, or in the plot from ``start`` to ``stop`` ms."""
+    """Text over a strip: in the gutter at ``top`` pixels, or in the plot from ``start`` to ``stop`` ms.
+
+    One that stops where it starts marks a moment; ``link`` makes it a link.
+    """
 
     text: str
     top: float = 0.0
     start: float = 0.0
     stop: float = 0.0
+    link: str = ""
 
 
 class Strip(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +97,24 @@ def backdrop(bands: Sequence[Application], horizon_ns: int, height: float) -> Ma
                 f'width="{number(stop - start)}" height="{number(height)}"/>'
             )
     return Markup("".join(out))  # noqa: S704 - numbers only
+
+
+def anomaly_strip(moments: Sequence[tuple[int, str, int]]) -> Strip | None:
+    """A mark for each anomaly at its last operation: (number of its card, kind, time)."""
+    if not moments:
+        return None
+    lines = "".join(f"M{number(ms(time_ns))} 0V{ROW}" for _, _, time_ns in moments)
+    labels = tuple(
+        Label(f"\u25c6 {visible(kind)}", 0.0, ms(time_ns), ms(time_ns), f"#anomaly-{card}")
+        for card, kind, time_ns in moments
+    )
+    return Strip(
+        name="anomalies",
+        title="Anomalies",
+        height=ROW,
+        svg=Markup(f'<path class="when" d="{lines}"/>'),  # noqa: S704 - numbers only
+        labels=labels,
+    )
 
 
 def fault_strip(bands: Sequence[Application], horizon_ns: int) -> Strip | None:
@@ -161,7 +184,15 @@ def reigns(
             if open_reigns.get(node, (0, -1))[1] != term:
                 close(node, time_ns)
                 open_reigns[node] = (time_ns, term)
-        elif kind in ("follower", "candidate", "pre-candidate", "start", "stop", "killed", "crash"):
+        elif kind in (
+            "follower",
+            "candidate",
+            "pre-candidate",
+            "start",
+            "stop",
+            "killed",
+            "crash",
+        ):
             close(node, time_ns)
     for node in list(open_reigns):
         close(node, horizon_ns)
@@ -195,9 +226,7 @@ def leader_strip(
     )
 
 
-def _binned(
-    intervals: Iterable[Interval], step_ns: float, bins: int
-) -> dict[str, list[int]]:
+def _binned(intervals: Iterable[Interval], step_ns: float, bins: int) -> dict[str, list[int]]:
     """Completions a bin, by outcome; an operation that never completed counts nowhere."""
     tally = {outcome: [0] * bins for outcome in ("ok", "fail", "info")}
     for interval in intervals:
@@ -206,8 +235,28 @@ def _binned(
     return tally
 
 
+def _steps(heights: Sequence[float], edges: Sequence[float], base: float | None) -> str:
+    """A line of steps; where it lies on ``base`` nothing is drawn, for several lie there at once."""
+    parts: list[str] = []
+    last: float | None = base
+    for place, y in enumerate(heights):
+        if y != last:
+            x = number(edges[place])
+            if last == base or last is None:
+                parts.append(f"M{x} {number(y if base is None else base)}V{number(y)}")
+            else:
+                parts.append(f"H{x}V{number(y)}")
+        last = y
+    if last != base:
+        parts.append(f"H{number(edges[-1])}")
+    return "".join(parts)
+
+
 def rate_strip(
-    intervals: Sequence[Interval], bands: Sequence[Application], horizon_ns: int, height: float = 130
+    intervals: Sequence[Interval],
+    bands: Sequence[Application],
+    horizon_ns: int,
+    height: float = 130,
 ) -> Strip | None:
     """Completions a second by outcome, as steps."""
     if not intervals or horizon_ns <= 0:
@@ -221,15 +270,12 @@ def rate_strip(
     top = tick * -(-peak // tick) or tick
     scale = (height - 4) / top
 
-    def path(numbers: Sequence[int]) -> str:
-        parts, last = [], None
-        for place, amount in enumerate(numbers):
-            y = number(height - amount * per_second * scale)
-            if y != last:
-                parts.append(f"{'M' if last is None else 'H'}{number(ms(int(place * step_ns)))}"
-                             f"{' ' if last is None else 'V'}{y}")
-                last = y
-        return "".join(parts) + f"H{number(ms(min(horizon_ns, int(bins * step_ns))))}"
+    def path(numbers: Sequence[int], *, gaps: bool = True) -> str:
+        return _steps(
+            [height - amount * per_second * scale for amount in numbers],
+            [ms(min(horizon_ns, int(place * step_ns))) for place in range(bins + 1)],
+            height if gaps else None,
+        )
 
     out = [str(backdrop(bands, horizon_ns, height))]
     ticks = [tick * i for i in range(round(top / tick) + 1)]
@@ -237,7 +283,7 @@ def rate_strip(
         f'<path class="grid" d="M0 {number(height - t * scale)}H{number(ms(horizon_ns))}"/>'
         for t in ticks
     ]
-    line = path(tally["ok"])
+    line = path(tally["ok"], gaps=False)
     base = number(height)
     out.append(f'<path class="area ok" d="{line}V{base}H0Z"/>')
     out += [f'<path class="line {o}" d="{path(tally[o])}"/>' for o in ("ok", "fail", "info")]
@@ -250,4 +296,3 @@ def rate_strip(
         gutter=tuple(Label(count(t), height - t * scale) for t in ticks),
         attributes={"step": number(step_ns / 1e6)},
     )
-

@@ -10,23 +10,34 @@ import msgspec
 from splitbrain.checkers.verdict import Result
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.history.op import Op
-from splitbrain.results.bands import Application, describe, describe_parameters, first_success_ns
+from splitbrain.results.bands import (
+    Application,
+    describe,
+    describe_parameters,
+    first_success_ns,
+)
 from splitbrain.results.evidence import leaves
 from splitbrain.results.report.strips import Reign, fault_names
+from splitbrain.results.sentence import REASONS
 from splitbrain.results.text import clock, count, key_text, shorten, span, value_text
 
 __all__ = [
     "CheckerRow",
+    "Doubt",
     "FaultCount",
     "FaultRow",
     "Figures",
     "Tile",
     "checker_rows",
+    "doubts",
+    "fact_rows",
     "fault_counts",
     "fault_rows",
     "figures",
+    "label",
     "spec_rows",
     "tiles",
+    "time_rows",
 ]
 
 _LABELS = {
@@ -40,6 +51,7 @@ _LABELS = {
     "rate_outside_bands": "successes a second outside fault bands",
     "seconds_outside_bands": "seconds outside fault bands",
 }
+_UNITS = {"s": "s", "ms": "ms", "us": "µs", "ns": "ns", "hz": "Hz", "mb": "MB"}
 _VALUE_MAX = 400
 
 
@@ -85,6 +97,16 @@ class FaultRow(msgspec.Struct, frozen=True, kw_only=True):
     error: str
 
 
+class Doubt(msgspec.Struct, frozen=True, kw_only=True):
+    """Why one checker could not decide."""
+
+    checker: str
+    reason: str
+    meaning: str
+    summary: str
+    more: tuple[str, ...] = ()
+
+
 class CheckerRow(msgspec.Struct, frozen=True, kw_only=True):
     """One checker's answer, as text."""
 
@@ -100,14 +122,19 @@ class CheckerRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def label(name: Any) -> str:
-    """A figure's name in words: ``elections_total`` is "elections total"."""
+    """A figure's name in words, its unit in brackets: ``time_limit_s`` is "time limit (s)"."""
     text = key_text(name)
-    return _LABELS.get(text, text.replace("_", " "))
+    if text in _LABELS:
+        return _LABELS[text]
+    stem, _, unit = text.rpartition("_")
+    if stem and unit in _UNITS:
+        text = f"{stem} ({_UNITS[unit]})"
+    return text.replace("_", " ")
 
 
 def _figure(name: str, value: Any) -> str:
     if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "–"}[value]
+        return {True: "yes", False: "no", None: "\u2013"}[value]
     if isinstance(value, int | float):
         if name.endswith("share") and 0 <= value <= 1:
             return f"{value * 100:.1f} %"
@@ -115,7 +142,7 @@ def _figure(name: str, value: Any) -> str:
     if isinstance(value, str):
         return shorten(value, _VALUE_MAX)
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
-        return shorten(", ".join(value), _VALUE_MAX) or "–"
+        return shorten(", ".join(value), _VALUE_MAX) or "\u2013"
     return shorten(value_text(value), _VALUE_MAX)
 
 
@@ -124,7 +151,11 @@ def figures(stats: Mapping[str, Any]) -> Figures:
     rows: list[tuple[str, str]] = []
     matrices = []
     for name, value in stats.items():
-        if isinstance(value, Mapping) and value and all(isinstance(v, Mapping) for v in value.values()):
+        if (
+            isinstance(value, Mapping)
+            and value
+            and all(isinstance(v, Mapping) for v in value.values())
+        ):
             columns = tuple(dict.fromkeys(key_text(c) for row in value.values() for c in row))
             body = tuple(
                 (key_text(row), *(_figure(c, cells[c]) if c in cells else "" for c in columns))
@@ -132,7 +163,10 @@ def figures(stats: Mapping[str, Any]) -> Figures:
             )
             matrices.append((label(name), tuple(label(c) for c in columns), body))
         elif isinstance(value, Mapping):
-            rows += [(f"{label(name)}: {label(k)}", _figure(key_text(k), v)) for k, v in value.items()]
+            rows += [
+                (f"{label(name)}: {label(k)}", _figure(key_text(k), v))
+                for k, v in value.items()
+            ]
         else:
             rows.append((label(name), _figure(key_text(name), value)))
     return Figures(rows=tuple(rows), matrices=tuple(matrices))
@@ -151,7 +185,13 @@ def tiles(result: Result, bands: Sequence[Application], found: Sequence[Reign]) 
     elections = stats.get("elections", len({reign.term for reign in found}) if found else None)
     shown = [Tile(count(len(bands)), "faults applied")] if bands else []
     named = {**stats, "elections": elections}
-    for name in ("leader_hits", "leader_cut_off", "elections", "rate_outside_bands", "answered_share"):
+    for name in (
+        "leader_hits",
+        "leader_cut_off",
+        "elections",
+        "rate_outside_bands",
+        "answered_share",
+    ):
         value = named.get(name)
         if isinstance(value, int | float):
             shown.append(Tile(_figure(name, value), label(name)))
@@ -199,7 +239,9 @@ def _proof(item: Mapping[str, Any]) -> tuple[str, str, str]:
     return (key_text(item.get("target", "")), word, key_text(item.get("observed", "")))
 
 
-def fault_rows(bands: Sequence[Application], history: Sequence[Op]) -> list[FaultRow]:
+def fault_rows(
+    bands: Sequence[Application], history: Sequence[Op], nodes: Sequence[str] = ()
+) -> list[FaultRow]:
     """Every application, with what was observed and how soon a client succeeded after its heal."""
     names = fault_names(bands)
     healed = [band.end_ns for band in bands if band.end_ns is not None and not band.single]
@@ -214,7 +256,7 @@ def fault_rows(bands: Sequence[Application], history: Sequence[Op]) -> list[Faul
                 start=clock(band.start_ns),
                 end="at once" if band.single else clock(band.end_ns) if band.end_ns else "never",
                 held="" if band.single or band.end_ns is None else span(band.end_ns - band.start_ns),
-                what=describe(band),
+                what=describe(band, nodes),
                 parameters=shorten(describe_parameters(band, cut=False), _VALUE_MAX),
                 effect=band.effect.replace("-", " "),
                 proof=tuple(_proof(item) for item in band.proof),
@@ -262,6 +304,36 @@ def spec_rows(spec: TestSpec | None) -> list[tuple[str, str]]:
         else:
             rows.append((label(name), key_text(value)))
     return rows
+
+
+def time_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The system's own times, in seconds."""
+    times = facts.get("times")
+    return [
+        (label(name), f"{value:g} s" if isinstance(value, int | float) else key_text(value))
+        for name, value in (times.items() if isinstance(times, Mapping) else ())
+    ]
+
+
+def doubts(result: Result) -> list[Doubt]:
+    """Why the verdict is unknown, one for each checker that could not decide."""
+    if result.verdict != "unknown":
+        return []
+    found = []
+    for name, part in leaves(result):
+        if part.verdict == "unknown":
+            problems = part.stats.get("problems")
+            more = [str(p) for p in problems[1:]] if isinstance(problems, list | tuple) else []
+            found.append(
+                Doubt(
+                    checker=name,
+                    reason=(part.reason or "undecided").replace("-", " "),
+                    meaning=REASONS.get(part.reason or "", ""),
+                    summary=part.summary,
+                    more=(*more, *part.undecided),
+                )
+            )
+    return found
 
 
 def fact_rows(facts: Mapping[str, Any], shown: Iterable[str]) -> list[tuple[str, str]]:

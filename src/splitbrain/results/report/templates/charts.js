@@ -27,6 +27,12 @@ function redraw() {
   for (const plot of plots) {
     plot.setAttribute("viewBox", `${from} 0 ${width} ${plot.getAttribute("height")}`);
   }
+  for (const mark of all(".over .at", strips)) {
+    const share = (mark.dataset.a - from) / width;
+    mark.style.left = `${share * 100}%`;
+    mark.hidden = share < 0 || share > 1;
+    mark.classList.toggle("flip", share > 0.85);
+  }
   for (const label of all(".over span", strips)) {
     const a = Math.max(+label.dataset.a, from);
     const b = Math.min(+label.dataset.b, to);
