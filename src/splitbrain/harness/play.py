@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from splitbrain.contracts.generator import Generator
+from splitbrain.contracts.nemesis import FaultPackage
 from splitbrain.contracts.spec import ScheduledFault
 from splitbrain.contracts.test import Recorder
 from splitbrain.errors import HarnessError
