@@ -12,6 +12,7 @@ import msgspec
 
 import splitbrain
 from splitbrain.errors import RequestError, SplitbrainError
+from splitbrain.printing import announce, many, result_row, run_row, tell
 
 __all__ = ["main"]
 
@@ -125,7 +126,13 @@ def _concurrency(text: str, nodes: int) -> int:
 @JSON
 @click.pass_context
 def run(
-    ctx: click.Context, as_json: bool, store: Path, test_count: int, dry_run: bool, **given: Any
+    ctx: click.Context,
+    /,
+    as_json: bool,
+    store: Path,
+    test_count: int,
+    dry_run: bool,
+    **given: Any,
 ) -> None:
     """Run WORKLOAD against a system while faults are injected, and judge what happened."""
     ctx.meta["json"] = as_json
@@ -141,7 +148,7 @@ def run(
         click.echo(msgspec.json.format(msgspec.json.encode(spec)).decode())
         return
     if not as_json:
-        _announce(spec, test.outside)
+        announce(spec, test.outside)
     finished: list[Finished] = []
     for number in range(test_count):
         each = msgspec.structs.replace(spec, seed=spec.seed + number)
@@ -149,10 +156,10 @@ def run(
         finished.append(run_spec(each, catalog, store, progress=None if as_json else live))
         live.clear()
         if not as_json:
-            _tell(finished[-1])
+            tell(finished[-1])
     if as_json:
-        rows = [_row(one) for one in finished]
-        click.echo(json.dumps(rows[0] if test_count == 1 else _many(rows)))
+        rows = [run_row(one) for one in finished]
+        click.echo(json.dumps(rows[0] if test_count == 1 else many(rows)))
     sys.exit(worst_exit([one.exit_code for one in finished]))
 
 
@@ -189,54 +196,6 @@ def _spec(given: dict[str, Any], catalog: Any) -> Any:
     return msgspec.structs.replace(spec, nemesis=asked, schedule=schedule)
 
 
-def _announce(spec: Any, outside: Any) -> None:
-    click.echo(
-        f"{spec.workload} on {spec.substrate}: {len(spec.nodes)} nodes, {spec.concurrency} workers, "
-        f"{spec.time_limit_s:g} s, faults: {', '.join(spec.nemesis) or 'none'}, seed {spec.seed}"
-    )
-    if outside:
-        names = ", ".join(sorted(outside))
-        click.echo(f"outside the fault model: {names}: invalid is expected")
-
-
-def _tell(one: Any) -> None:
-    click.echo(one.sentence)
-    click.echo(f"{one.operations} operations in {one.seconds:.1f} s; run {one.directory}")
-    click.echo(f"report {one.report}")
-
-
-def _row(one: Any) -> dict[str, Any]:
-    row = _result_row(one.result, one.sentence, one.operations)
-    row |= {"run": str(one.directory), "seed": one.spec.seed, "seconds": round(one.seconds, 3)}
-    return row
-
-
-def _result_row(result: Any, sentence: str, operations: int) -> dict[str, Any]:
-    parts = {name: msgspec.to_builtins(part) for name, part in result.checkers.items()}
-    anomalies = [msgspec.to_builtins(anomaly) for anomaly in _anomalies(result)]
-    earned = parts.get("earned", {}).get("stats", {})
-    return {
-        "verdict": result.verdict,
-        "summary": sentence,
-        "reason": result.reason,
-        "ops": operations,
-        "anomalies": anomalies,
-        "checkers": parts,
-        "faults": earned.get("faults", {}),
-    }
-
-
-def _anomalies(result: Any) -> list[Any]:
-    nested = [anomaly for part in result.checkers.values() for anomaly in _anomalies(part)]
-    return nested if result.checkers else list(result.anomalies)
-
-
-def _many(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    from splitbrain.checkers.verdict import worst
-
-    return {"verdict": worst(row["verdict"] for row in rows), "results": rows}
-
-
 @main.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--model", help="register, cas-register or kv.")
@@ -262,6 +221,7 @@ def _many(rows: list[dict[str, Any]]) -> dict[str, Any]:
 @click.pass_context
 def check(
     ctx: click.Context,
+    /,
     paths: tuple[Path, ...],
     as_json: bool,
     load: tuple[str, ...],
@@ -287,10 +247,10 @@ def check(
     checked = [check_path(path, options, catalog) for path in paths]
     if as_json:
         rows = [
-            {"path": str(one.path), **_result_row(one.result, one.sentence, one.operations)}
+            {"path": str(one.path), **result_row(one.result, one.sentence, one.operations)}
             for one in checked
         ]
-        click.echo(json.dumps(rows[0] if len(rows) == 1 else _many(rows)))
+        click.echo(json.dumps(rows[0] if len(rows) == 1 else many(rows)))
     else:
         for one in checked:
             for note in one.notes:
@@ -350,7 +310,7 @@ def demo(seconds: float, seed: int, store: Path) -> None:
 
     def told(part: Any, finished: Any) -> None:
         live.clear()
-        _tell(finished)
+        tell(finished)
         if finished.verdict != part.expect:
             click.echo(f"expected {part.expect}, got {finished.verdict}")
 
@@ -363,7 +323,7 @@ def demo(seconds: float, seed: int, store: Path) -> None:
 @JSON
 @LOAD
 @click.pass_context
-def list_(ctx: click.Context, kind: str, as_json: bool, load: tuple[str, ...]) -> None:
+def list_(ctx: click.Context, /, kind: str, as_json: bool, load: tuple[str, ...]) -> None:
     """List workloads, nemeses, checkers, models, systems, substrates, bugs or options."""
     ctx.meta["json"] = as_json
     from splitbrain import catalog as names

@@ -42,6 +42,7 @@ class LiveLine:
         self._width = 0
 
     def __call__(self, state: Progress) -> None:
+        """One more moment."""
         done = state.ok + state.fail + state.info
         if state.time_s - self._last_s >= 1.0:
             self._rate = (done - self._last_done) / (state.time_s - self._last_s)
