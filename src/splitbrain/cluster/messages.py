@@ -35,6 +35,7 @@ from splitbrain.cluster.raft.types import Message as RaftMessage
 
 __all__ = [
     "Answer",
+    "CONF_VERSION",
     "Context",
     "Echo",
     "EchoReply",
@@ -46,6 +47,8 @@ __all__ = [
     "OtherError",
     "PeerNotMatch",
     "Probe",
+    "REGION_ID",
+    "REGION_VERSION",
     "RaftBatch",
     "RaftMessage",
     "RawCas",

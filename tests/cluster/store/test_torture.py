@@ -87,3 +87,13 @@ def test_no_answer_is_a_lie(new_world, seed, number):
     assert len(done) > 100
     assert done <= present, "acknowledged and lost"
     assert not refused & present, "refused and there"
+
+
+@pytest.mark.parametrize("bug", ["dropped-proposal-says-no", "ack-on-append"])
+def test_the_torture_finds_liars(new_world, bug):
+    lies = 0
+    for seed in range(8):
+        for knobs in KNOBS:
+            done, refused, present = torture(new_world, seed, {**knobs, "bugs": (bug,)})
+            lies += len(done - present) + len(refused & present)
+    assert lies > 0
