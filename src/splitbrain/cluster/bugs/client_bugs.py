@@ -39,7 +39,7 @@ class TimeoutIsFail(ClientBug):
 
     id = "C01"
     name = "timeout-is-fail"
-    anomalies = ("failed-write-read", "stale-read", "non-linearizable")
+    anomalies = ("failed-write-visible", "stale-read", "not-linearizable")
 
     def _unknown_write(self, end: End) -> NoReturn:
         self._count()

@@ -13,7 +13,7 @@ from splitbrain.cluster.messages import NotLeader
 from splitbrain.cluster.raft.core import Raft
 from splitbrain.cluster.store.shell import Store
 
-__all__ = ["STORE_BUGS", "DroppedProposalSaysNo", "StoreBug"]
+__all__ = ["DroppedProposalSaysNo", "STORE_BUGS", "StoreBug"]
 
 
 class StoreBug(Store):
@@ -44,7 +44,7 @@ class DroppedProposalSaysNo(StoreBug):
 
     id = "R27"
     name = "dropped-proposal-says-no"
-    anomalies = ("failed-write-read", "lost-write", "stale-read", "non-linearizable")
+    anomalies = ("failed-write-visible", "lost-write", "stale-read", "not-linearizable")
 
     def _stepped_down(self, raft: Raft) -> None:
         for waiting in self._proposals.drop_all():
