@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from splitbrain.contracts.fault import Fault
+from splitbrain.contracts.fault import Fault, Limit
 from splitbrain.contracts.nemesis import FaultPackage
 from splitbrain.contracts.spec import ScheduledFault, TestSpec
 from splitbrain.contracts.system import RunningSystem, System
@@ -25,6 +25,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         faults: the kinds that packages may use: supported here and inside the fault model, or
             asked for by name.
+        limits: the system's fault model.
         interval_s: mean seconds between operations of a package.
         election_s: T.
     """
@@ -34,7 +35,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     running: RunningSystem
     random: Random
     faults: frozenset[Fault]
-    limits: Mapping[Fault, Any]
+    limits: Mapping[Fault, Limit]
     interval_s: float
     election_s: float
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from splitbrain.contracts.fault import Fault, Proof
+from splitbrain.contracts.fault import Fault, Limit, Proof
 from splitbrain.contracts.test import World
 from splitbrain.contracts.testbed import Observation
 from splitbrain.env.random import Stream
@@ -18,6 +18,7 @@ _KINDS = {
     "clock-drift": Fault.CLOCK_DRIFT,
 }
 _ROLES = ("one", "minority", "majority", "all", "leader")
+_DRIFT_MAX = 0.1
 _DRIFT_SAMPLE_S = 0.5
 _STROBE_SAMPLES = 8
 
@@ -36,7 +37,8 @@ class ClockFamily:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._drift_max = float(world.limits.get(Fault.CLOCK_DRIFT) or 0.1)
+        limit = world.limits.get(Fault.CLOCK_DRIFT, Limit())
+        self._drift_max = _DRIFT_MAX if limit.size is None else limit.size
         self._available = [name for name, kind in _KINDS.items() if kind in world.faults]
 
     def kinds(self, name: str) -> frozenset[Fault]:
