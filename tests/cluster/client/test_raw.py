@@ -159,7 +159,8 @@ def test_refusals_until_the_deadline_are_a_definite_no():
         asyncio.run(client(network, op_timeout_s=1.0).put(b"k", b"v"))
     assert error.value.code == "no-leader"
     assert set(network.nodes) == set(NODES)
-    assert SECOND <= network.now < 1.01 * SECOND
+    assert 0.975 * SECOND <= network.now < 1.01 * SECOND
+    assert all(timeout_s > 0.025 for _, _, timeout_s in network.calls)
     assert len(network.calls) < 20  # it backs off
 
 

@@ -143,7 +143,9 @@ class RawClient:
         start_ns = pacer.monotonic_ns()
         deadline_ns = start_ns + int(options.op_timeout_s * 1e9)
         node, last, redirects = self._route.first(start_ns), "too-late", 0
-        while (left_ns := deadline_ns - pacer.monotonic_ns()) > 0:
+        # A write that has hardly any time left would most likely end unknown: better a clear no.
+        least_ns = int(options.op_timeout_s * 1e9) // 40 if is_write(request) else 0
+        while (left_ns := deadline_ns - pacer.monotonic_ns()) > least_ns:
             answer = await self._attempt(node, request, left_ns / 1e9)
             end = judge(request, answer, trust_refusals=options.trust_refusals)
             now_ns = pacer.monotonic_ns()
