@@ -1,9 +1,9 @@
 """A bound on how long and how large a check may grow: the only reader of a clock among checkers.
 
-    >>> Budget(seconds=1e9, megabytes=64).exceeded()
-    False
-    >>> Budget(seconds=0.0).exceeded()
-    True
+>>> Budget(seconds=1e9, megabytes=64).exceeded()
+False
+>>> Budget(seconds=0.0).exceeded()
+True
 """
 
 from __future__ import annotations

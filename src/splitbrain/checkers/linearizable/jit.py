@@ -38,7 +38,7 @@ from splitbrain.checkers.linearizable.prefixes import UNSEEN, Prefixes
 from splitbrain.checkers.linearizable.prepare import Call, Outcome
 from splitbrain.checkers.verdict import INVALID, UNKNOWN, VALID
 
-__all__ = ["check_jit", "jit_applies"]
+__all__ = ["check_jit", "jit_applies", "useful_crashed"]
 
 WIDTH_FIRST: Final = 256
 WIDENING: Final = 8
@@ -109,15 +109,23 @@ class _Open:
 
 
 class _Search:
-    def __init__(self, calls: Sequence[Call], model: Model, width: int, budget: Budget) -> None:
+    def __init__(
+        self,
+        calls: Sequence[Call],
+        model: Model,
+        width: int,
+        budget: Budget,
+        steps_max: int | None,
+    ) -> None:
         self.model = model
         self.width = width
         self.budget = budget
         self.explored = 0
+        self.steps_max = steps_max
         self.dropped = False
         self.open = _Open()
         self.crashed: dict[Action, int] = {}
-        self.crashed_actions = _useful_crashed(calls)
+        self.crashed_actions = useful_crashed(calls)
         self.which = {action: n for n, action in enumerate(self.crashed_actions)}
         self.counts = Counts(len(self.crashed_actions))
         self.configurations: Configurations = Antichains(self.counts)
@@ -177,6 +185,8 @@ class _Search:
         self.explored += 1
         if size > self.size_max:
             raise _Spent("memory")
+        if self.steps_max is not None and self.explored > self.steps_max:
+            raise _Spent("steps")
         if self.explored % 64 == 0 and self.budget.exceeded():
             raise _Spent("time")
 
@@ -279,12 +289,15 @@ def jit_applies(model: Model) -> bool:
     return model.family == "register"
 
 
-def check_jit(calls: Sequence[Call], model: Model, budget: Budget) -> Outcome:
-    """Decide by widening beams."""
+def check_jit(
+    calls: Sequence[Call], model: Model, budget: Budget, steps_max: int | None = None
+) -> Outcome:
+    """Decide by widening beams; ``steps_max`` bounds the configurations looked at."""
     width = WIDTH_FIRST
     explored = 0
     while True:
-        search = _Search(calls, model, width, budget)
+        left = None if steps_max is None else steps_max - explored
+        search = _Search(calls, model, width, budget, left)
         try:
             failed = _run(search, calls)
         except _Spent as spent:
@@ -322,7 +335,7 @@ def _run(search: _Search, calls: Sequence[Call]) -> int | None:
     return None
 
 
-def _useful_crashed(calls: Sequence[Call]) -> list[Action]:
+def useful_crashed(calls: Sequence[Call]) -> list[Action]:
     """Crashed actions that could explain anything, in order of first use.
 
     One whose value nobody ever asks for can be left out of any linearization that holds it, for

@@ -109,7 +109,7 @@ class Register:
             ``wildcard``: it says nothing, as in Knossos's histories.
     """
 
-    family = "register"
+    family: str | None = "register"
     __slots__ = ("_functions", "_initial", "_wildcard", "name")
 
     def __init__(

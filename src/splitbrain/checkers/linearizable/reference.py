@@ -19,7 +19,7 @@ import networkx as nx
 
 from splitbrain.checkers.budget import Budget
 from splitbrain.checkers.linearizable.model import Model
-from splitbrain.checkers.linearizable.prepare import Call, Outcome
+from splitbrain.checkers.linearizable.prepare import OPEN, Call, Outcome
 from splitbrain.checkers.verdict import INVALID, UNKNOWN, VALID
 
 __all__ = ["check_reference", "real_time_order"]
@@ -41,12 +41,15 @@ def real_time_order(calls: Sequence[Call]) -> nx.DiGraph[int]:
     return graph
 
 
-def check_reference(calls: Sequence[Call], model: Model, budget: Budget) -> Outcome:
-    """Decide by trying every order."""
+def check_reference(
+    calls: Sequence[Call], model: Model, budget: Budget, steps_max: int | None = None
+) -> Outcome:
+    """Decide by trying every order; ``steps_max`` bounds the pairs remembered."""
     graph = real_time_order(calls)
     before = [sum(1 << other for other in graph.predecessors(c.number)) for c in calls]
     completed = sum(1 << call.number for call in calls if not call.crashed)
-    states_max = budget.bytes_max // BYTES_PER_STATE
+    steps = OPEN if steps_max is None else steps_max
+    bounds = (budget.bytes_max // BYTES_PER_STATE, steps)
 
     def ready(placed: int) -> Iterator[int]:
         for number, needs in enumerate(before):
@@ -82,10 +85,16 @@ def check_reference(calls: Sequence[Call], model: Model, budget: Budget) -> Outc
             stack.pop()
             if path:
                 path.pop()
-        if len(seen) > states_max:
-            return Outcome(
-                verdict=UNKNOWN, engine="reference", explored=len(seen), why="memory"
-            )
-        if len(seen) % 64 == 0 and budget.exceeded():
-            return Outcome(verdict=UNKNOWN, engine="reference", explored=len(seen), why="time")
+        why = _spent(len(seen), bounds, budget)
+        if why is not None:
+            return Outcome(verdict=UNKNOWN, engine="reference", explored=len(seen), why=why)
     return Outcome(verdict=INVALID, engine="reference", explored=len(seen))
+
+
+def _spent(seen: int, bounds: tuple[int, int], budget: Budget) -> str | None:
+    """Which bound is reached: of bytes, of steps, or of time."""
+    if seen > bounds[0]:
+        return "memory"
+    if seen > bounds[1]:
+        return "steps"
+    return "time" if seen % 64 == 0 and budget.exceeded() else None

@@ -125,8 +125,10 @@ class _Search:
                 yield node_after, same[taken].number
 
 
-def check_wgl(calls: Sequence[Call], model: Model, budget: Budget) -> Outcome:
-    """Decide by depth-first search."""
+def check_wgl(
+    calls: Sequence[Call], model: Model, budget: Budget, steps_max: int | None = None
+) -> Outcome:
+    """Decide by depth-first search; ``steps_max`` bounds the steps taken."""
     search = _Search(calls, model)
     goal = len(search.completed)
     seen: Antichains[tuple[int, int, int]] = Antichains(search.counts)
@@ -156,6 +158,8 @@ def check_wgl(calls: Sequence[Call], model: Model, budget: Budget) -> Outcome:
                 path.pop()
         if explored % 64 == 0 and budget.exceeded():
             return Outcome(verdict=UNKNOWN, engine="wgl", explored=explored, why="time")
+        if steps_max is not None and explored > steps_max:
+            return Outcome(verdict=UNKNOWN, engine="wgl", explored=explored, why="steps")
         if seen.size > entries_max:
             return Outcome(verdict=UNKNOWN, engine="wgl", explored=explored, why="memory")
     return Outcome(verdict=INVALID, engine="wgl", explored=explored)

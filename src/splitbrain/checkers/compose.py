@@ -1,0 +1,91 @@
+"""Several checkers as one: the worst verdict, every part's evidence.
+
+    >>> from splitbrain.checkers.stats import StatsChecker
+    >>> from splitbrain.history.history import History
+    >>> compose({"stats": StatsChecker()}).check(History(), {}, Budget()).verdict
+    'valid'
+
+A part that raises is a broken checker, not a broken system: it counts as unknown, reason
+``checker-crashed``, with its traceback in its stats, and never hides what others found.  A
+RequestError is the caller's mistake (a model that does not know the history's functions) and is
+passed on.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from splitbrain.checkers.budget import Budget
+from splitbrain.checkers.verdict import UNKNOWN, VALID, Checker, Result, worst
+from splitbrain.errors import RequestError
+from splitbrain.history.history import History
+
+__all__ = ["Composed", "compose", "merge"]
+
+TRACEBACK_MAX = 4000
+
+
+class Composed:
+    """Runs its parts in the order given, on one budget."""
+
+    def __init__(self, checkers: Mapping[str, Checker]) -> None:
+        self.checkers = dict(checkers)
+
+    def check(self, history: History, options: Mapping[str, Any], budget: Budget) -> Result:
+        """Judge by every part; later parts get what time earlier ones left."""
+        return merge(
+            {
+                name: _check_safely(name, checker, history, options, budget)
+                for name, checker in self.checkers.items()
+            }
+        )
+
+
+def compose(checkers: Mapping[str, Checker]) -> Composed:
+    """One checker that asks all of ``checkers``."""
+    return Composed(checkers)
+
+
+def merge(results: Mapping[str, Result]) -> Result:
+    """One Result of several, by name: the worst verdict, in the words of the first that gave it.
+
+    Anomalies of all parts are kept, in the order of the parts.
+    """
+    verdict = worst(result.verdict for result in results.values())
+    decisive = [(name, r) for name, r in results.items() if r.verdict == verdict]
+    name, first = decisive[0] if decisive else ("", None)
+    if first is None:
+        return Result(verdict=VALID, summary="nothing to check")
+    summary = first.summary
+    if verdict == VALID and len(results) > 1:
+        summary = "; ".join(result.summary for result in results.values())
+    elif len(results) > 1:
+        summary = f"{name}: {first.summary}"
+    return Result(
+        verdict=verdict,
+        summary=summary,
+        reason=first.reason,
+        anomalies=tuple(anomaly for result in results.values() for anomaly in result.anomalies),
+        kernel="+".join(dict.fromkeys(r.kernel for r in results.values() if r.kernel)) or None,
+        assumed=tuple(dict.fromkeys(a for r in results.values() for a in r.assumed)),
+        undecided=tuple(f"{n}: {u}" for n, r in results.items() for u in r.undecided),
+        checkers=dict(results),
+    )
+
+
+def _check_safely(
+    name: str, checker: Checker, history: History, options: Mapping[str, Any], budget: Budget
+) -> Result:
+    try:
+        return checker.check(history, options, budget)
+    except RequestError:
+        raise
+    except Exception as error:  # noqa: BLE001 (any bug of a checker, plug-ins included)
+        return Result(
+            verdict=UNKNOWN,
+            summary=f"checker {name} crashed: {type(error).__name__}: {error}",
+            reason="checker-crashed",
+            stats={"traceback": traceback.format_exc()[-TRACEBACK_MAX:]},
+        )
