@@ -1,5 +1,12 @@
 """The simulator: all nodes, links, disks, clocks and clients in one process, on virtual time.
 
-loop: the event loop.  network, links: messages and what befalls them.  disk: what survives.  node,
-env: a node's incarnations.  caller: clients.  testbed, substrate: the contracts' side of it.
+loop, timer, waiting: the event loop.  network, links: messages and what befalls them.  disk: what
+survives.  node, inbox, env, record: a node, what reaches it, what it sees, what it says.  caller:
+clients.  faults, knobs, testbed, substrate: the side of it that the contracts describe.
 """
+
+from __future__ import annotations
+
+from splitbrain.substrates.sim.substrate import SimSubstrate
+
+__all__ = ["SimSubstrate"]

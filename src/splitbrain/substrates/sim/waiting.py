@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import PurePath
 from typing import Any, NoReturn, TypeVar
 
@@ -60,12 +60,8 @@ def _place(task: asyncio.Task[Any]) -> str:
     return place
 
 
-def _refuse(what: str, instead: str) -> NoReturn:
-    raise HarnessError(f"simulation: {what} does not exist in virtual time; {instead}")
-
-
 class NoOutsideWorld(asyncio.AbstractEventLoop):
-    """The methods of a loop that touch the world outside: each refuses and says what to do."""
+    """The methods of a loop that touch the world outside: each raises and says what to do."""
 
     def get_debug(self) -> bool:
         """Debug mode reads real clocks; there is none."""
@@ -77,54 +73,43 @@ class NoOutsideWorld(asyncio.AbstractEventLoop):
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """There is none."""
 
-    def run_in_executor(self, *_: Any, **__: Any) -> NoReturn:  # type: ignore[override]
-        """Refused."""
-        _refuse("a thread or executor", "use an async client, or --on local")
 
-    def add_signal_handler(self, *_: Any, **__: Any) -> NoReturn:  # type: ignore[override]
-        """Refused."""
-        _refuse("add_signal_handler", "use signal.signal and loop.call_soon_threadsafe")
+_INSTEAD: dict[str, tuple[str, str]] = {
+    "run_in_executor set_default_executor": (
+        "a thread or executor",
+        "use an async client, or --on local",
+    ),
+    "add_signal_handler remove_signal_handler": (
+        "a signal handler of the loop",
+        "use signal.signal and loop.call_soon_threadsafe",
+    ),
+    "subprocess_exec subprocess_shell connect_read_pipe connect_write_pipe": (
+        "a subprocess",
+        "use --on local",
+    ),
+    "add_reader remove_reader add_writer remove_writer": (
+        "a file descriptor to watch",
+        "use --on local",
+    ),
+    "create_connection create_server create_unix_connection create_unix_server "
+    "create_datagram_endpoint connect_accepted_socket start_tls sendfile getaddrinfo getnameinfo "
+    "sock_accept sock_connect sock_recv sock_recv_into sock_recvfrom sock_recvfrom_into "
+    "sock_sendall sock_sendto sock_sendfile": (
+        "a socket",
+        "call nodes through testbed.caller(), or use --on local",
+    ),
+}
 
-    def remove_signal_handler(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused."""
-        _refuse("remove_signal_handler", "use signal.signal")
 
-    async def subprocess_exec(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused."""
-        _refuse("a subprocess", "use --on local")
+def _refusal(method: str, what: str, instead: str) -> Callable[..., NoReturn]:
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise HarnessError(
+            f"simulation: {what} ({method}) does not exist in virtual time; {instead}"
+        )
 
-    async def subprocess_shell(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused."""
-        _refuse("a subprocess", "use --on local")
+    return refuse
 
-    async def create_connection(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused."""
-        _refuse("a socket", "call nodes through testbed.caller(), or use --on local")
 
-    async def create_server(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused."""
-        _refuse("a socket", "use --on local")
-
-    async def create_unix_connection(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused."""
-        _refuse("a socket", "call nodes through testbed.caller(), or use --on local")
-
-    async def create_unix_server(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused."""
-        _refuse("a socket", "use --on local")
-
-    async def create_datagram_endpoint(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused."""
-        _refuse("a socket", "use --on local")
-
-    async def getaddrinfo(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused."""
-        _refuse("name resolution", "use --on local")
-
-    def add_reader(self, *_: Any, **__: Any) -> NoReturn:  # type: ignore[override]
-        """Refused."""
-        _refuse("a file descriptor to watch", "use --on local")
-
-    def add_writer(self, *_: Any, **__: Any) -> NoReturn:  # type: ignore[override]
-        """Refused."""
-        _refuse("a file descriptor to watch", "use --on local")
+for _methods, (_what, _remedy) in _INSTEAD.items():
+    for _method in _methods.split():
+        setattr(NoOutsideWorld, _method, _refusal(_method, _what, _remedy))
