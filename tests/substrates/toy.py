@@ -126,9 +126,11 @@ class ToyLinks:
         self.echoes[number] = asyncio.get_running_loop().create_future()
         self.put(to, timeout_s, kind="echo", number=number)
         try:
-            await asyncio.wait_for(self.echoes.pop(number), timeout_s)
+            await asyncio.wait_for(self.echoes[number], timeout_s)
         except TimeoutError:
             return None
+        finally:
+            del self.echoes[number]
         return (time.monotonic_ns() - number) / 1e6
 
     def counts(self) -> Mapping[str, LinkCounts]:

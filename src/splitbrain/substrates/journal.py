@@ -24,6 +24,7 @@ record is missing.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 from collections.abc import Mapping
@@ -197,7 +198,9 @@ class FileJournal:
         self._written += 1
         self._die_if(self._fail_before)
         try:
-            os.write(self._file, msgspec.json.encode(record) + b"\n")
+            line = msgspec.json.encode(record) + b"\n"
+            if os.write(self._file, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if durable:
                 os.fsync(self._file)
         except OSError as error:

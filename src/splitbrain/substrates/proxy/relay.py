@@ -51,6 +51,8 @@ class _End(asyncio.Protocol):
             self.out.feed(data)
 
     def eof_received(self) -> bool:
+        if self._relay.gives_up(self):
+            return False
         if self.out is not None:
             self.out.feed(END)
         return True  # half-closed: the other direction goes on
@@ -132,8 +134,11 @@ class _Direction:
             transport.close()
         else:
             self.ended = True
-            if transport.can_write_eof() and not transport.is_closing():
-                transport.write_eof()
+            if not transport.is_closing():
+                try:
+                    transport.write_eof()
+                except OSError:  # it was reset a moment ago, and we have not been told yet
+                    transport.abort()
             self._relay.ended()
 
     def adjust(self) -> None:
@@ -183,6 +188,10 @@ class _Relay:
         else:
             self.forward.pump()
             self.backward.pump()
+
+    def gives_up(self, end: _End) -> bool:
+        """The near side closes before we dialled on: then the far side never hears of it."""
+        return end is self._near and self._dial is None
 
     def lost(self, end: _End) -> None:
         """An end's connection is gone."""
