@@ -158,8 +158,9 @@ class Interpreter:
         if invocation.f in _PSEUDO:
             event = op
         else:
+            kind = op.type if thread >= 0 else "info"
             event = Op(
-                index=self.count, time_ns=now, process=invocation.process, type=op.type, f=op.f,
+                index=self.count, time_ns=now, process=invocation.process, type=kind, f=op.f,
                 key=op.key, value=op.value, node=invocation.node, error=op.error, ext=op.ext,
             )  # fmt: skip
             self._record(event)
