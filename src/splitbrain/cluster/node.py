@@ -10,7 +10,8 @@ The file, with what may be left out in brackets:
       ["listen"]:   "127.0.0.1:4001",           instead of the own advertised address
       ["control"]:  "/run/n1/control.sock",     or SPLITBRAIN_CONTROL; none: no control socket
       ["events"]:   "/run/n1/events.jsonl",     or SPLITBRAIN_EVENTS; none: no events
-      ["power"]:    false,                      keep un-fsynced bytes in the process
+      ["power"]:    false,                      keep un-fsynced bytes in the process; or
+                                                SPLITBRAIN_POWER=1
       ["seed"]:     0,
       ["cluster_id"]: 1
     }
@@ -101,6 +102,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             listen=config.listen or config.addresses[config.store.node],
             control=config.control or environment.get("SPLITBRAIN_CONTROL", ""),
             events=config.events or environment.get("SPLITBRAIN_EVENTS", ""),
+            power=config.power or environment.get("SPLITBRAIN_POWER") == "1",
         )
 
     def peer_addresses(self) -> dict[str, str]:
