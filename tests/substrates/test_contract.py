@@ -9,7 +9,7 @@ import pytest
 
 from splitbrain.contracts.fault import Cut, Fault, Shape
 from splitbrain.contracts.testbed import Testbed
-from splitbrain.errors import UnknownName
+from splitbrain.errors import SplitbrainError
 
 pytestmark = pytest.mark.processes
 
@@ -42,7 +42,7 @@ def test_starts_observes_and_answers(case) -> None:
         assert await reached(testbed) == dict.fromkeys(links_of(testbed.nodes), True)
         assert set(testbed.links("n1")) == {"n2", "n3"}
         assert testbed.crashes() == ()
-        with pytest.raises(UnknownName):
+        with pytest.raises(SplitbrainError, match="n9"):
             testbed.node("n9")
 
     case.run(body)

@@ -19,9 +19,7 @@ def pipe(**flow: object) -> Pipe:
 
 def test_a_clean_pipe_passes_at_once() -> None:
     clean = pipe()
-    assert clean.clear
     clean.put(b"a", 1.0)
-    assert not clean.clear
     assert clean.waiting == 1
     assert clean.take(1.0) == [b"a"]
     assert clean.waiting == 0
@@ -72,7 +70,6 @@ def test_what_is_held_passes_at_once_when_the_hold_ends() -> None:
     held.put(b"ab", 1.0)
     held.put(b"c", 2.0)
     held.put(END, 3.0)
-    assert held.held
     assert held.take(100.0) == []
     assert held.due(100.0) is None
     held.shape(Flow(), 100.0)

@@ -1,4 +1,4 @@
-"""``--on local``."""
+"""The substrate itself, ``--on local``: what it can do, its event loop, and its door."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from collections import deque
 from splitbrain.env.random import Stream
 from splitbrain.substrates.proxy.messages import Flow
 
-__all__ = ["END", "RESET", "Ending", "Item", "Pipe"]
+__all__ = ["END", "Ending", "Item", "Pipe", "RESET"]
 
 
 class Ending:
@@ -63,16 +63,6 @@ class Pipe:
         self._free = 0.0
         self.waiting = 0
         """Bytes in the queue."""
-
-    @property
-    def clear(self) -> bool:
-        """True if a chunk that came now would pass now."""
-        return not self._queue and self._flow == _CLEAR
-
-    @property
-    def held(self) -> bool:
-        """True while nothing may pass."""
-        return self._flow.hold
 
     def shape(self, flow: Flow, now: float) -> None:
         """From now on do this.  A clean flow lets pass at once whatever waited."""
@@ -138,5 +128,3 @@ class Pipe:
         self._queue.clear()
         self.waiting = 0
 
-
-_CLEAR = Flow()
