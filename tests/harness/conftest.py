@@ -18,8 +18,9 @@ from splitbrain.contracts.workload import Workload
 from splitbrain.env.random import Random
 from splitbrain.errors import Definite, NodeFailed
 from splitbrain.harness.driver import run_test
-from splitbrain.harness.generator import cycle, delay, limit, mix
+from splitbrain.harness.generator import mix
 from splitbrain.harness.record import MemoryRecorder
+from splitbrain.substrates.sim.loop import SimLoop
 
 
 class _JumpingSelector(selectors.SelectSelector):
@@ -326,6 +327,8 @@ class Toy:
                 running.call_later(when, act, self)
             return await task
 
+        if loop is SimLoop:
+            return SimLoop().run(main)
         with asyncio.Runner(loop_factory=loop or VirtualLoop) as runner:
             return runner.run(main())
 
@@ -350,6 +353,4 @@ def toy():
 @pytest.fixture
 def toys():
     """Names that tests need from here."""
-    return SimpleNamespace(
-        ToyClient=ToyClient, VirtualLoop=VirtualLoop, cycle=cycle, delay=delay, limit=limit
-    )
+    return SimpleNamespace(ToyClient=ToyClient, SimLoop=SimLoop)

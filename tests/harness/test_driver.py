@@ -544,3 +544,30 @@ def test_on_a_real_loop(toy):
     marks = run.phases()
     main = [op for op in run.ops(type="invoke") if op.time_ns < marks["heal"].time_ns]
     assert 40 < len(main) < 140
+
+
+def test_on_the_simulated_loop(toy, toys):
+    """The same driver on the simulator's own loop: faults, a crash, an interruption."""
+    schedule = (
+        ScheduledFault(time_ns=SECOND, f="start-pause", targets=("n1",), id="p"),
+        ScheduledFault(time_ns=2 * SECOND, f="start-kill", targets=("n2",), id="k"),
+    )
+    histories = []
+    for _ in range(2):
+        run = toy(schedule=schedule, options={"op-timeout": 0.5}, seed=3)
+        outcome = run.run(
+            loop=toys.SimLoop, beside={1.5: lambda world: world.testbed.crash("n3")}
+        )
+        assert outcome.status == "finished"
+        histories.append(run.recorder.ops)
+    check_well_formed(histories[0])
+    assert histories[0] == histories[1]
+    assert [op.node for op in run.ops(f="node-crash")] == ["n3"]
+    begun = [op for op in run.ops(process=NEMESIS) if op.f.startswith("start")][::2]
+    assert [op.time_ns for op in begun] == [SECOND, 2 * SECOND]
+    final = run.phases()["final"].index
+    assert {op.process % 3 for op in run.ops(type="ok") if op.index > final} == {0, 1, 2}
+
+    cut_short = toy(schedule=schedule, time_limit_s=1000.0)
+    assert cut_short.run(loop=toys.SimLoop, stop_at=3.0).status == "interrupted"
+    assert cut_short.recorder.ops[-1].value == {"phase": "end", "interrupted": True}
