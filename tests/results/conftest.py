@@ -331,6 +331,7 @@ def stale_read(**options: Any) -> ReportData:
 
 
 def lost_write() -> ReportData:
+    """Two anomalies, under a fault outside the model."""
     data = stale_read(seed=11)
     linear = data.result.checkers["linear"]
     found = linear.anomalies[0]

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -111,7 +111,7 @@ def _horizon_ns(
     moments = [history[-1].time_ns] if len(history) else [0]
     moments += [band.end_ns or band.start_ns for band in bands]
     moments += [
-        event["time_ns"] for event in events[-1:] if isinstance(event.get("time_ns"), int)
+        event["time_ns"] for event in events if isinstance(event.get("time_ns"), int)
     ]
     return max(moments)
 
@@ -209,8 +209,8 @@ def _top(page: _Page) -> dict[str, Any]:
         "spec": data.spec,
         "version": str(facts.get("version") or ""),
         "run": str(facts.get("run") or ""),
-        "outside": [visible(str(name)) for name in facts.get("outside") or ()],
-        "commands": _commands(page),
+        "outside": page.part("The fault model", lambda: _outside(facts), []),
+        "commands": page.part("The commands", lambda: _commands(page), []),
         "numbers": _numbers(page),
         "length": span(page.horizon_ns) if page.horizon_ns else "",
         "doubts": page.part("The reasons", lambda: tables.doubts(data.result), []),
@@ -269,6 +269,11 @@ def _rest(page: _Page) -> dict[str, Any]:
 def _headline(data: ReportData) -> str:
     text = headline(data.result, data.history, data.spec, data.faults)
     return text[:1].upper() + text[1:]
+
+
+def _outside(facts: Mapping[str, Any]) -> list[str]:
+    names = facts.get("outside") or ()
+    return [str(name) for name in ([names] if isinstance(names, str) else names)]
 
 
 def _commands(page: _Page) -> list[tuple[str, str]]:

@@ -261,7 +261,7 @@ def rate_strip(
     """Completions a second by outcome, as steps."""
     if not intervals or horizon_ns <= 0:
         return None
-    step_ns = max(1.0, nice_step(horizon_ns / 150 / 1e9) * 1e9)
+    step_ns = max(1.0, nice_step(horizon_ns / 240 / 1e9) * 1e9)
     bins = max(1, int(-(-horizon_ns // step_ns)))
     tally = _binned(intervals, step_ns, bins)
     per_second = 1e9 / step_ns

@@ -39,7 +39,7 @@ function redraw() {
     const share = (b - a) / width;
     label.style.left = `${((a - from) / width) * 100}%`;
     label.style.width = `${Math.max(0, share) * 100}%`;
-    label.hidden = share * plotBox().width < 16;
+    label.hidden = share * plotBox().width < label.textContent.length * 6 + 6;
   }
   ticks(from, to);
   const whole = from === 0 && to === meta.end;
