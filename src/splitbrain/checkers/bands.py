@@ -13,7 +13,7 @@ import msgspec
 from splitbrain.history.history import History
 from splitbrain.history.op import NEMESIS, Op
 
-__all__ = ["Band", "fault_bands", "inside", "merge"]
+__all__ = ["ONE_SHOT", "Band", "fault_bands", "inside", "merge"]
 
 
 class Band(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +38,8 @@ class Band(msgspec.Struct, frozen=True, kw_only=True):
     stop_value: Mapping[str, Any] = {}
 
 
-_ONE_SHOT = frozenset({"clock-jump", "admin"})
+ONE_SHOT = frozenset({"clock-jump", "admin"})
+"""Faults that are over at once and have no stop."""
 
 
 def _value(op: Op) -> Mapping[str, Any]:
@@ -69,7 +70,7 @@ def fault_bands(history: History) -> tuple[Band, ...]:
             )
         elif verb == "start" and name in bands:
             band = msgspec.structs.replace(bands[name], value=value)
-            bands[name] = _closed(band, op, {}) if fault in _ONE_SHOT else band
+            bands[name] = _closed(band, op, {}) if fault in ONE_SHOT else band
         elif verb == "stop" and begun is not None and name in bands:
             bands[name] = _closed(bands[name], op, value)
     return tuple(bands.values())

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from splitbrain.checkers.bands import ONE_SHOT
 from splitbrain.contracts.fault import Fault
 from splitbrain.contracts.generator import PENDING, Context, Emit, Generator, Pending
 from splitbrain.contracts.nemesis import FaultPackage
@@ -76,9 +77,10 @@ class FamilyNemesis:
 
     @property
     def functions(self) -> frozenset[str]:
-        """start- and stop- of every fault, and ``heal-all``."""
-        verbs = {f"{verb}-{fault}" for fault in self._families for verb in ("start", "stop")}
-        return frozenset(verbs | {"heal-all"})
+        """start- of every fault, stop- of every lasting one, and ``heal-all``."""
+        starts = {f"start-{fault}" for fault in self._families}
+        stops = {f"stop-{fault}" for fault in self._families if fault not in ONE_SHOT}
+        return frozenset(starts | stops | {"heal-all"})
 
     async def setup(self) -> None:
         """Nothing to prepare."""
