@@ -158,8 +158,11 @@ class Member:
         """Snapshot here, forget all but ``keep`` entries; on disk too (at once: it is atomic)."""
         raft = self.raft
         meta = raft.applied_meta()
-        if meta.index < raft.first_index or meta.index > raft.log.stable or self.unsynced:
+        if meta.index < raft.first_index or self.open:
             return
+        for ready in self.unsynced:
+            self.durable.write(ready)
+        self.unsynced.clear()
         snapshot = Snapshot(meta, msgspec.msgpack.encode(self.state))
         self.durable.snapshot = snapshot
         self.durable.entries = [e for e in self.durable.entries if e.index > meta.index]
@@ -214,6 +217,10 @@ class World:
         leaders = [m for m in self.live() if m.raft.role is Role.LEADER]
         return max(leaders, key=lambda member: member.raft.term, default=None)
 
+    def broken(self, kind: str, detail: str) -> None:
+        """An invariant is violated; a subclass may only take note."""
+        raise Broken(kind, detail)
+
     # -- invariants ------------------------------------------------------------------------------
 
     def check_ready(self, member: Member, ready: Ready) -> None:
@@ -229,7 +236,7 @@ class World:
             self.served += 1
             floor = self.reads.pop(read.context, None)
             if floor is not None and read.index < floor:
-                raise Broken("stale-read", f"{member.name} reads at {read.index} < {floor}")
+                self.broken("stale-read", f"{member.name} reads at {read.index} < {floor}")
         for context in ready.dropped_reads:
             self.reads.pop(context, None)
 
@@ -237,7 +244,7 @@ class World:
         """Log matching: one (index, term), one entry, one predecessor."""
         known = self.entries.setdefault((entry.index, entry.term), (term_before, entry))
         if known != (term_before, entry):
-            raise Broken(
+            self.broken(
                 "log-matching", f"{name} has {entry} after term {term_before}, not {known}"
             )
 
@@ -246,10 +253,10 @@ class World:
         raft = member.raft
         holder = self.leaders.setdefault(raft.term, member.name)
         if holder != member.name:
-            raise Broken("two-leaders", f"{holder} and {member.name} lead term {raft.term}")
+            self.broken("two-leaders", f"{holder} and {member.name} lead term {raft.term}")
         for index, (term, at_term) in self.committed.items():
             if at_term < raft.term and index > raft.log.offset and raft.log.term(index) != term:
-                raise Broken(
+                self.broken(
                     "leader-completeness",
                     f"{member.name} leads {raft.term} without {index} of term {term}",
                 )
@@ -263,7 +270,7 @@ class World:
             self.committed[index] = (term, raft.term)
             holders = sum(m.durable.holds(index, term) for m in self.members.values())
             if holders <= len(raft.voters) // 2:
-                raise Broken(
+                self.broken(
                     "commit-not-durable",
                     f"{member.name} ({raft.role}) commits {index} of term {term}, {holders} hold it",
                 )
@@ -272,12 +279,12 @@ class World:
     def check_apply(self, member: Member, entry: Entry) -> None:
         place = self.committed.get(entry.index)
         if place is None or place[0] != entry.term:
-            raise Broken(
+            self.broken(
                 "state-machine-safety", f"{member.name} applies {entry}, committed is {place}"
             )
         last = member.state[-1][0] if member.state else 0
         if entry.index <= last:
-            raise Broken("apply-order", f"{member.name} applies {entry.index} after {last}")
+            self.broken("apply-order", f"{member.name} applies {entry.index} after {last}")
         raft = member.raft
         if raft.role is Role.LEADER and entry.term == raft.term:
             self.acked[entry.index] = (entry.term, entry.data)
@@ -302,7 +309,7 @@ class World:
             return False
         newest = max(self.acked, default=0)
         if raft.log.applied < newest:
-            raise Broken(
+            self.broken(
                 "stale-read", f"{member.name} has a lease at {raft.log.applied} < {newest}"
             )
         return True
@@ -313,11 +320,11 @@ class World:
         longest = max(states, key=len)
         for state in states:
             if state != longest[: len(state)]:
-                raise Broken("divergence", "replicas applied different histories")
+                self.broken("divergence", "replicas applied different histories")
         applied = {index: (term, data) for index, term, data in longest}
         for index, (term, data) in self.acked.items():
             if data and applied.get(index) != (term, data):
-                raise Broken("lost-write", f"{index} ({term}) was acknowledged and is gone")
+                self.broken("lost-write", f"{index} ({term}) was acknowledged and is gone")
 
 
 __all__ = ["TICK_NS", "Broken", "Member", "RaftPanic", "World"]

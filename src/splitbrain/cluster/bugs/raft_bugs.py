@@ -167,8 +167,8 @@ class NoConflictTruncate(RaftBug):
     value, and shows it when it leads.  Needs a leader that was cut off with entries of its own and
     comes back: partitions with writes going on.  Kills alone seldom do it; without faults never.
 
-    Shows as lost write or stale read after the replica was elected; no assertion sees it first,
-    though one may fire later as logs go on differing.
+    Shows as lost write or stale read after the replica was elected, if ``conflict-below-commit``
+    is off: it stops the replica when the leader speaks of the place where both differ.
 
     Probe: entries kept although their term differs.
     """

@@ -107,6 +107,22 @@ class RaftLog:
         if self.handed > self.last:
             self.handed = self.last
 
+    def check_committed(self, before: int, term: int, entries: Sequence[Entry]) -> None:
+        """No leader's log may differ from this one where this one is committed.
+
+        ``truncate`` alone would not notice: an append that begins below ``commit`` is only
+        acknowledged, and one that begins at or above it cannot reach down.
+        """
+        places = [(before, term), *((entry.index, entry.term) for entry in entries)]
+        for index, theirs in places:
+            own = self.term(index)
+            if index <= self.commit and own not in (theirs, UNKNOWN):
+                self._check(
+                    False,
+                    "conflict-below-commit",
+                    f"{index} is committed with term {own}, a leader has term {theirs} there",
+                )
+
     def slice(self, first: int, max_entries: int, max_bytes: int) -> tuple[Entry, ...]:
         """Entries from ``first`` on, within both limits; one always fits."""
         start = first - self.offset - 1

@@ -43,6 +43,7 @@ class Replication(RaftState):
         log = self.log
         before = message.log_index
         if before < log.commit:
+            log.check_committed(before, message.log_term, message.entries)
             self._send_append_ack(sender, log.commit)
         elif log.term(before) == message.log_term:
             entries = message.entries
@@ -52,6 +53,7 @@ class Replication(RaftState):
             log.commit_to(min(last_new, commit))
             self._send_append_ack(sender, last_new)
         else:
+            log.check_committed(before, message.log_term, ())
             self._refuse_append(message)
 
     def _merge_entries(self, before: int, entries: tuple[Entry, ...]) -> None:
@@ -175,8 +177,10 @@ class Replication(RaftState):
             progress.replicate()
         if news and self._advance_commit():
             self._broadcast_commit = True
-        if was_paused or progress.next <= self.log.last:
-            self._send_append(message.sender, progress, empty=was_paused)
+        # It may not know the commit index; if a broadcast is due anyway, that tells it.
+        empty = was_paused and not self._broadcast_commit
+        if empty or progress.next <= self.log.last:
+            self._send_append(message.sender, progress, empty=empty)
         if message.sender == self.transferee:
             self._on_transferee_progress(progress)
 
