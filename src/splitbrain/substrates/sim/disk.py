@@ -238,8 +238,8 @@ class SimDisk:
     def _perform(self, act: _Act) -> OSError | None:
         file = act.file
         error = self._failure("sync") if self.error is not None else None
-        if act.before is None and error is None:
-            error, file.error = file.error, None
+        if act.before is None:
+            error, file.error = file.error or error, None
         if error is not None:
             self._removed[:0] = act.removed
             if file.data is act.data:
