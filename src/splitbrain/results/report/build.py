@@ -110,9 +110,7 @@ def _horizon_ns(
 ) -> int:
     moments = [history[-1].time_ns] if len(history) else [0]
     moments += [band.end_ns or band.start_ns for band in bands]
-    moments += [
-        event["time_ns"] for event in events if isinstance(event.get("time_ns"), int)
-    ]
+    moments += [event["time_ns"] for event in events if isinstance(event.get("time_ns"), int)]
     return max(moments)
 
 
@@ -138,7 +136,11 @@ def _moments(page: _Page) -> list[tuple[int, str, int]]:
 def _drawn(page: _Page, reigns: Sequence[strips.Reign]) -> list[strips.Strip]:
     nodes, bands, horizon_ns = page.nodes, page.bands, page.horizon_ns
     made = [
-        page.part("The lane of anomalies", lambda: strips.anomaly_strip(_moments(page)), None),
+        page.part(
+            "The lane of anomalies",
+            lambda: strips.anomaly_strip(_moments(page), horizon_ns),
+            None,
+        ),
         page.part("The fault lane", lambda: strips.fault_strip(bands, horizon_ns), None),
         page.part(
             "The lane of leaders",

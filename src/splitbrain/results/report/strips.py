@@ -99,21 +99,36 @@ def backdrop(bands: Sequence[Application], horizon_ns: int, height: float) -> Ma
     return Markup("".join(out))  # noqa: S704 - numbers only
 
 
-def anomaly_strip(moments: Sequence[tuple[int, str, int]]) -> Strip | None:
-    """A mark for each anomaly at its last operation: (number of its card, kind, time)."""
+_CHAR_PX = 7.5
+_PLOT_PX = 1000.0
+_MARK_ROWS_MAX = 6
+
+
+def anomaly_strip(moments: Sequence[tuple[int, str, int]], horizon_ns: int) -> Strip | None:
+    """A mark for each anomaly at its last operation: (number of its card, kind, time).
+
+    Marks that would write over each other stand in rows; what finds no room keeps its mark alone.
+    """
     if not moments:
         return None
-    lines = "".join(f"M{number(ms(time_ns))} 0V{ROW}" for _, _, time_ns in moments)
-    labels = tuple(
-        Label(f"\u25c6 {visible(kind)}", 0.0, ms(time_ns), ms(time_ns), f"#anomaly-{card}")
-        for card, kind, time_ns in moments
-    )
+    labels, busy_until = [], [-1.0] * _MARK_ROWS_MAX
+    for card, kind, time_ns in sorted(moments, key=lambda moment: moment[2]):
+        text = f"\u25c6 {visible(kind)}"
+        start = ms(time_ns)
+        stop = start + ms(horizon_ns) * len(text) * _CHAR_PX / _PLOT_PX
+        row = next((r for r, until in enumerate(busy_until) if until < start), None)
+        if row is None:
+            row, text = _MARK_ROWS_MAX - 1, "\u25c6"
+        busy_until[row] = max(busy_until[row], stop)
+        labels.append(Label(text, row * ROW, start, start, f"#anomaly-{card}"))
+    height = ROW * (1 + max(int(label.top) // ROW for label in labels))
+    lines = "".join(f"M{number(label.start)} 0V{height}" for label in labels)
     return Strip(
         name="anomalies",
         title="Anomalies",
-        height=ROW,
+        height=height,
         svg=Markup(f'<path class="when" d="{lines}"/>'),  # noqa: S704 - numbers only
-        labels=labels,
+        labels=tuple(labels),
     )
 
 
