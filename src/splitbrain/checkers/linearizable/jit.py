@@ -40,7 +40,7 @@ from splitbrain.checkers.verdict import INVALID, UNKNOWN, VALID
 
 __all__ = ["check_jit", "jit_applies", "useful_crashed"]
 
-WIDTH_FIRST: Final = 256
+WIDTH_FIRST: Final = 32
 WIDENING: Final = 8
 BYTES_PER_CONFIGURATION: Final = 400
 """What one configuration costs while an event is worked on, estimated high."""

@@ -30,6 +30,7 @@ from splitbrain.checkers.verdict import INVALID
 __all__ = ["shrink"]
 
 OBSERVING = ("read", "not")
+FEW = 3
 Calls = tuple[Call, ...]
 
 
@@ -106,6 +107,8 @@ def _without_useless(calls: Calls) -> list[Call]:
 def _drop_values(now: Callable[[], Calls], still: Callable[[Iterable[Call]], bool]) -> None:
     if any(call.action[0] in ("not", "append") for call in now()):
         return
+    if len(now()) <= FEW:
+        return  # fewer would no longer tell a reader what it was that got in the way
     for value in dict.fromkeys(call.action[-1] for call in now()):
         gone = _led_to(value, now())
         still(call for call in now() if not gone.intersection(call.action[1:]))
