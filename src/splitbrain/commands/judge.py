@@ -12,9 +12,9 @@ from splitbrain.catalog import Catalog, make_workload
 from splitbrain.checkers.budget import Budget
 from splitbrain.checkers.compose import compose
 from splitbrain.checkers.earned import Earned, Expectation
-from splitbrain.checkers.linearizable import LinearizableChecker
-from splitbrain.checkers.node_crash import NodeCrash
-from splitbrain.checkers.stats import Stats
+from splitbrain.checkers.linearizable.checker import LinearizableChecker
+from splitbrain.checkers.node_crash import NodeCrashChecker
+from splitbrain.checkers.stats import StatsChecker
 from splitbrain.checkers.verdict import Result, Verdict
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.errors import UnknownName
@@ -62,9 +62,9 @@ def judge_run(
     workload = make_workload(spec, catalog)
     checkers: dict[str, Any] = {
         **workload.checkers,
-        "node-crash": NodeCrash(),
+        "node-crash": NodeCrashChecker(),
         "earned": Earned(expectation(spec, catalog)),
-        "stats": Stats(),
+        "stats": StatsChecker(),
     }
     if budget is None:
         budget = Budget(float(spec.options.get("check-seconds", 60)))

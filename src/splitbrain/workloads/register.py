@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from splitbrain.checkers.linearizable import LinearizableChecker
+from splitbrain.checkers.linearizable.checker import LinearizableChecker
 from splitbrain.checkers.linearizable.model import make_model
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.contracts.workload import Workload
