@@ -61,6 +61,7 @@ def _lazy(path: str) -> Factory:
 HARNESS_OPTIONS: Mapping[str, str] = {
     "scale": "multiplies all protocol times of the system (1/3 by default: election timeout 1 s)",
     "op-timeout": "seconds a client waits for one operation (default 2 T)",
+    "ready-seconds": "longest wait until the system serves (default 60)",
     "recovery-seconds": "longest final phase (default 30)",
     "answered-share": "share of operations outside fault bands that must be answered (0.9)",
     "unproven-share": "share of a fault's applications that may lack proof (0.2)",

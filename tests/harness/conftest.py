@@ -46,8 +46,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class ToyNode:
-    def __init__(self, name):
-        self.name = name
+    def __init__(self, name, testbed):
+        self.name, self.testbed = name, testbed
         self.status = "running"
         self.incarnation = 1
         self.restart_fails = None
@@ -70,6 +70,8 @@ class ToyNode:
         self.log.append("restart")
         if self.restart_fails is not None:
             self.status = self.restart_fails
+            if self.status == "exited":
+                self.testbed.crash(self.name, "exit code 4")
             raise NodeFailed(self.name, "does not start", ["torn"])
         self.status = "running"
         self.incarnation += 1
@@ -87,7 +89,7 @@ class ToyTestbed:
     def __init__(self, site):
         loop = asyncio.get_running_loop()
         self._loop, self._start = loop, loop.time()
-        self.nodes = {name: ToyNode(name) for name in site.spec.nodes}
+        self.nodes = {name: ToyNode(name, self) for name in site.spec.nodes}
         self.net = ToyNet()
         self.closed = False
         self.untold = []

@@ -189,6 +189,19 @@ def test_on_threads_by_set_and_by_predicate():
     assert {op.process for op in invocations(odd, concurrency=4)} == {-1 % 4 - 4, 1, 3}
 
 
+def test_on_threads_learns_of_its_own_events_only():
+    learned = set()
+
+    def handler(this, test, ctx, event):
+        learned.add((event.process % 3, ctx.threads))
+        return this
+
+    mine = on_threads({1}, on_update(handler, repeat({"f": "a"}, times=5)))
+    simulate(clients(any_of(mine, repeat({"f": "b"}, times=20))), concurrency=3)
+    # Threads 1's operations of the other generator are among them: an event is told by its thread.
+    assert learned == {(1, (1,))}
+
+
 def test_clients_and_nemesis_share_nothing():
     gen = clients(repeat(READ, times=40), repeat({"f": "start-kill"}, times=5))
     ops = simulate(gen, concurrency=3)
@@ -497,7 +510,8 @@ def test_concurrent_keys_take_from_an_endless_supply():
 
 def test_a_key_that_a_group_took_but_could_not_use_yet_is_not_lost():
     def make(key):
-        return limit(2, stagger(1, repeat(READ)) if key % 2 else repeat(READ))
+        later = {"f": "read", "time_ns": key * SECOND}
+        return [later, later] if key % 2 else limit(2, repeat(READ))
 
     gen = clients(concurrent_keys(1, range(20), make))
     for seed in range(5):

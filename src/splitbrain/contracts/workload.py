@@ -73,8 +73,9 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
         name: as in ``splitbrain run NAME``.
         vocabulary: ``kv``, ``txn`` or ``log``: what a system must offer to run it.
         generator: the main phase, without rate and time limit, which the harness adds.
-        final_generator: operations of the final phase, for instance final reads; None: the
-            main generator goes on until each worker has had a success.
+        final_generator: operations at the end of the final phase, for instance final reads; it
+            learns (``update``) of all client events before its turn.  The main generator goes on
+            until each worker has had a success, and then this one is played to its end.
         client: makes the client from a session opener of the vocabulary.
         checkers: by name.
         functions: the ``f`` of client operations: each must succeed once.

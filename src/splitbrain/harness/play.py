@@ -109,10 +109,11 @@ class Run:
 
     async def _heal(self) -> None:
         self._mark("heal")
-        finals = [p.final_generator for p in self._packages if p.final_generator is not None]
-        await self._play(nemesis(concat(*finals)), interruptible=False)
+        # Each open fault gets its own stop first, because a stop may carry the proof of its band.
         stops = self._open_faults.stops(self._nemesis_functions)
         await self._play(nemesis(lift(stops)), interruptible=False)
+        finals = [p.final_generator for p in self._packages if p.final_generator is not None]
+        await self._play(nemesis(concat(*finals)), interruptible=False)
         self.watch.collect_crashes()
         crashes, troubles = await make_whole(self.stage.testbed, self._now())
         self.watch.crashed(crashes)
