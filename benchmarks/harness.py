@@ -150,10 +150,13 @@ def main() -> None:
         for name, generator in cases.items():
             with tempfile.TemporaryDirectory() as directory:
                 path = Path(directory) / "history.jsonl"
+                cpu = time.process_time()
                 ops, seconds = measure(generator, concurrency, options.seconds, path)
+                cpu = time.process_time() - cpu
                 lines = path.read_bytes().count(b"\n")
             print(
-                f"{name:16} concurrency {concurrency:4}: {ops / seconds:9,.0f} operations/s "
+                f"{name:16} concurrency {concurrency:4}: {ops / seconds:9,.0f} operations/s, "
+                f"{ops / cpu:9,.0f} per second of CPU "
                 f"({ops} operations, {lines} lines, {seconds:.1f} s)"
             )
 
