@@ -185,8 +185,8 @@ class Cluster:
     def log(self, node: str) -> str:
         return (self.directory / f"{node}.log").read_text()
 
-    async def ask(self, node: str, verb: str, timeout_s: float = 1.0, **more: Any) -> Any:
-        return await control_call(self.control(node), verb, more, timeout_s)
+    async def ask(self, node: str, verb: str, within_s: float = 2.0, **more: Any) -> Any:
+        return await control_call(self.control(node), verb, more, within_s)
 
     async def ready(self, node: str, timeout_s: float = 20.0) -> None:
         deadline = time.monotonic() + timeout_s
@@ -207,7 +207,7 @@ class Cluster:
             for node, process in self.processes.items():
                 if node != without and process.poll() is None:
                     with contextlib.suppress(OSError, ValueError):
-                        seen.append((await self.ask(node, "status"))["leader"])
+                        seen.append((await self.ask(node, "status")).get("leader", ""))
             for node in self.nodes:
                 if node != without and 2 * seen.count(node) > len(self.nodes):
                     return node
