@@ -132,7 +132,7 @@ def mask(
     for node in nodes:
         why = down(world, node)
         if why is not None:
-            return Proof(target=target, masked=why, observed=f"{node} is {why}ed")
+            return Proof(target=target, masked=why, observed=f"{node} was held by {why}")
     return Proof(target=target, effective=effective, observed=seen)
 
 
