@@ -18,6 +18,7 @@ import grpc.aio
 import pytest
 
 from splitbrain.cluster.client.raw import Options, RawClient
+from splitbrain.cluster.node import NodeConfig
 from splitbrain.cluster.rpc import kvrpcpb_pb2 as kvrpcpb
 from splitbrain.cluster.rpc import metapb_pb2 as metapb
 from splitbrain.cluster.rpc.caller import GrpcCaller
@@ -339,6 +340,23 @@ def test_a_missing_configuration_and_wrong_usage_are_exit_2(tmp_path: Path) -> N
         )
         assert done.returncode == 2
         one_line(done.stderr)
+
+
+def test_what_the_file_leaves_out_may_stand_in_the_environment(cluster: Any) -> None:
+    said = cluster.config("n1")
+    left_out = {key: said[key] for key in ("store", "addresses", "data_dir")}
+    environment = {
+        "SPLITBRAIN_CONTROL": "/c",
+        "SPLITBRAIN_EVENTS": "/e",
+        "SPLITBRAIN_POWER": "1",
+    }
+    config = NodeConfig.from_json(json.dumps(left_out).encode(), environment)
+    assert (config.control, config.events, config.power) == ("/c", "/e", True)
+    assert config.listen == cluster.addresses["n1"]
+    config = NodeConfig.from_json(json.dumps(said | {"power": False}).encode(), environment)
+    assert (config.control, config.power) == (said["control"], False)
+    plain = NodeConfig.from_json(json.dumps(left_out).encode(), {})
+    assert (plain.control, plain.events, plain.power) == ("", "", False)
 
 
 # -- weight --------------------------------------------------------------------------------------
