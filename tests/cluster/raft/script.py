@@ -1,23 +1,23 @@
 """A small language for scenes with Raft cores, and how their lines are told.
 
-    nodes a b c election_ticks=10    a cluster, with RaftConfig options; bug:b=NAME gives b that bug
-    tick a 3 | tick all 3            ticks; the clock advances with them
-    campaign a                       as if a's election timer had run out
-    propose a x                      x is the entry's data
-    conf a add_voter d
-    read a r1 | lease a              ReadIndex with context r1 | is the lease valid?
-    transfer a b                     a is asked to hand over to b
-    ready a | persist a [n] | apply a  a's shell; ``ready`` writes, ``persist`` makes (n) durable
-    deliver [a->b] [kind]            first message on the wire that matches; ``deliver all``
-    drop [a->b] [kind]               lose all that match
-    double a->b [kind]               put a copy of the first that matches at the end
-    wire                             what is on the wire
-    cut a b | cut a->b | heal        what is sent over a cut link is lost
-    kill a | power a | start a       power: what is not fsynced is lost
-    compact a 2                      snapshot, keep two entries
-    status a | log a | state a
-    stabilize [a b ...]              run shells and wire until nothing happens; ``stabilize silently``
-    join d a b c                     a new node d that is told of members a b c and itself
+nodes a b c election_ticks=10    a cluster, with RaftConfig options; bug:b=NAME gives b that bug
+tick a 3 | tick all 3            ticks; the clock advances with them
+campaign a                       as if a's election timer had run out
+propose a x                      x is the entry's data
+conf a add_voter d
+read a r1 | lease a              ReadIndex with context r1 | is the lease valid?
+transfer a b                     a is asked to hand over to b
+ready a | persist a [n] | apply a  a's shell; ``ready`` writes, ``persist`` makes (n) durable
+deliver [a->b] [kind]            first message on the wire that matches; ``deliver all``
+drop [a->b] [kind]               lose all that match
+double a->b [kind]               put a copy of the first that matches at the end
+wire                             what is on the wire
+cut a b | cut a->b | heal        what is sent over a cut link is lost
+kill a | power a | start a       power: what is not fsynced is lost
+compact a 2                      snapshot, keep two entries
+status a | log a | state a
+stabilize [a b ...]              run shells and wire until nothing happens; ``stabilize silently``
+join d a b c                     a new node d that is told of members a b c and itself
 """
 
 from __future__ import annotations
@@ -275,7 +275,17 @@ class Script:
 
     def do_status(self, name: str) -> None:
         status = self.member(name).raft.status()
-        keys = ("role", "term", "vote", "leader", "first", "last", "stable", "commit", "applied")
+        keys = (
+            "role",
+            "term",
+            "vote",
+            "leader",
+            "first",
+            "last",
+            "stable",
+            "commit",
+            "applied",
+        )
         self.out.append(" ".join(f"{key}={status[key] or '-'}" for key in keys))
         self.out.append(f"voters={','.join(status['voters'])}")
         for peer, figures in status.get("peers", {}).items():
@@ -285,7 +295,9 @@ class Script:
         self.out.append(show_entries(tuple(self.member(name).raft.log.entries)))
 
     def do_state(self, name: str) -> None:
-        self.out.append(" ".join(data.decode() for _, _, data in self.member(name).state) or "-")
+        self.out.append(
+            " ".join(data.decode() for _, _, data in self.member(name).state) or "-"
+        )
 
     def do_stabilize(self, *words: str) -> None:
         silent = "silently" in words

@@ -18,6 +18,7 @@ SCENES = sorted((Path(__file__).parent / "golden").glob("*.txt"))
 def play(text: str) -> str:
     script = Script()
     told: list[str] = []
+    output: list[str] = []
     skipping = False
     for line in text.splitlines():
         if not line:
