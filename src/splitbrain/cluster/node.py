@@ -79,7 +79,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     listen: str = ""
     control: str = ""
     events: str = ""
-    power: bool | None = None
+    power: bool = False
     seed: int = 0
     cluster_id: int = 1
 
@@ -102,7 +102,6 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             listen=config.listen or config.addresses[config.store.node],
             control=config.control or environment.get("SPLITBRAIN_CONTROL", ""),
             events=config.events or environment.get("SPLITBRAIN_EVENTS", ""),
-            power=_power(config.power, environment),
             power=config.power or environment.get("SPLITBRAIN_POWER") == "1",
         )
 
@@ -116,10 +115,6 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         }
 
 
-def _power(said: bool | None, environment: Mapping[str, str]) -> bool:
-    return environment.get("SPLITBRAIN_POWER", "") == "1" if said is None else said
-
-
 class Node:
     """All that one process holds: environment, store, server and control socket."""
 
@@ -131,7 +126,7 @@ class Node:
             peers=store.nodes,
             data_dir=config.data_dir,
             seed=config.seed,
-            power=bool(config.power),
+            power=config.power,
             events=config.events,
         )
         self._transport = GrpcTransport(store.node, config.peer_addresses(), self._env.receive)
