@@ -15,6 +15,7 @@ from splitbrain.results.bands import (
     describe,
     describe_parameters,
     first_success_ns,
+    short,
 )
 
 NODES = ("n1", "n2", "n3", "n4", "n5")
@@ -47,6 +48,14 @@ def client(time_ns: int, process: int, kind: Any) -> Op:
         ("partition", (), {"cut": [["n1", "n2"]]}, "nothing passed from n1 to n2"),
         ("partition", (), {"cut": both(("n1", "n2"), ("n3", "n4"))},
          "the links n1\u2013n2 and n3\u2013n4 were cut"),
+        ("partition", (), {"cut": [["n2", n] for n in NODES if n != "n2"]},
+         "nothing passed from n2 to the others"),
+        ("partition", (), {"cut": [[n, "n2"] for n in NODES if n != "n2"]},
+         "nothing passed from the others to n2"),
+        ("partition", (), {"cut": [["n1", "n2"], ["n2", "n3"]]},
+         "the links n1\u2192n2 and n2\u2192n3 were cut"),
+        ("partition", (), {"cut": both(*[(a, b) for a in ("n1", "n2") for b in ("n4", "n5")])},
+         "n1 and n2 were cut off from n4 and n5"),
         ("partition", ("n1",), {"cut": "nonsense"}, "partition on n1"),
         ("partition", ("n1",), {"cut": [7, None]}, "no link was cut"),
     ],
@@ -58,6 +67,23 @@ def test_a_fault_is_told_in_words(
         describe(Application(fault=fault, targets=targets, parameters=parameters), NODES)
         == told
     )
+
+
+@pytest.mark.parametrize(
+    ("targets", "cut", "told"),
+    [
+        (("n1", "n2"), None, "n1 n2"),
+        ((), both(("n1", "n2"), ("n1", "n3")), "n1"),
+        ((), [["n1", "n2"], ["n1", "n3"]], "n1 \u2192"),
+        ((), [["n2", "n1"], ["n3", "n1"]], "\u2192 n1"),
+        ((), both(("n1", "n2"), ("n3", "n4")), "4 links"),
+        ((), "nonsense", ""),
+    ],
+)
+def test_whom_a_fault_hurt_in_few_characters(
+    targets: tuple[str, ...], cut: Any, told: str
+) -> None:
+    assert short(Application(fault="x", targets=targets, parameters={"cut": cut})) == told
 
 
 def test_the_others_are_only_said_of_all_the_others() -> None:

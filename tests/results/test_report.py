@@ -126,6 +126,24 @@ def test_outside_the_fault_model_is_told_at_the_top(sample: GetSample) -> None:
     assert "fault model" not in Outline(build_report(sample("valid"))).text
 
 
+def test_a_history_without_times_shows_its_order() -> None:
+    def op(process: int, kind: Any, f: str, value: object = None) -> Op:
+        return Op(process=process, type=kind, f=f, key="x", value=value)
+
+    history = History([
+        op(0, "invoke", "write", 1), op(0, "ok", "write", 1), op(1, "invoke", "read"),
+        op(1, "ok", "read", None),
+    ])  # fmt: skip
+    anomaly = Anomaly(kind="stale-read", explanation="read null", ops=(1, 3), key="x")
+    result = Result(verdict="invalid", summary="", anomalies=(anomaly,))
+    outline = Outline(build_report(ReportData(result=result, history=history)))
+    assert "This history holds no times" in outline.text
+    assert not [line for line in outline.lines if "Latency" in line or "second" in line]
+    assert "### Operations by worker (1 worker)" in outline.lines
+    assert "-0.00" not in outline.text
+    assert " -1 ns" not in outline.text
+
+
 # --- nothing that a system says can become more than text ---------------------------------------
 
 EVIL = (

@@ -16,7 +16,7 @@ from splitbrain.checkers.bands import Band, fault_bands
 from splitbrain.contracts.spec import ScheduledFault
 from splitbrain.history.history import History, Mispaired
 from splitbrain.history.op import NEMESIS, Op
-from splitbrain.results.text import and_list, key_text, value_text
+from splitbrain.results.text import and_list, key_text
 
 __all__ = [
     "Application",
@@ -25,6 +25,7 @@ __all__ = [
     "describe_parameters",
     "first_success_ns",
     "paired",
+    "short",
 ]
 
 
@@ -155,33 +156,72 @@ def bands_of(
     return tuple(sorted(found or _scheduled(faults), key=lambda band: band.start_ns))
 
 
-def _groups(cut: Sequence[Any]) -> tuple[set[tuple[str, str]], list[str]]:
-    pairs = {(str(p[0]), str(p[1])) for p in cut if isinstance(p, Sequence) and len(p) == 2}
-    return pairs, sorted({node for pair in pairs for node in pair})
+def _pairs(cut: Sequence[Any]) -> set[tuple[str, str]]:
+    return {
+        (str(pair[0]), str(pair[1]))
+        for pair in cut
+        if isinstance(pair, Sequence) and not isinstance(pair, str) and len(pair) == 2
+    }
+
+
+def _sides(pairs: set[tuple[str, str]]) -> tuple[list[str], list[str]] | None:
+    """The two sides of a cut in which everyone of one can no longer speak to anyone of the other.
+
+    For a cut in both directions the smaller side comes first, else the senders do.
+    """
+    senders = sorted({a for a, _ in pairs})
+    receivers = sorted({b for _, b in pairs})
+    if senders != receivers:
+        whole = len(pairs) == len(senders) * len(receivers)
+        return (senders, receivers) if whole and not set(senders) & set(receivers) else None
+    if any((b, a) not in pairs for a, b in pairs):
+        return None
+    sides: dict[frozenset[str], list[str]] = {}
+    for node in senders:
+        sides.setdefault(frozenset(b for a, b in pairs if a == node), []).append(node)
+    if len(sides) != 2:
+        return None
+    one, other = sorted(sides.values(), key=len)
+    return one, other
 
 
 def _describe_cut(cut: Sequence[Any], all_nodes: Sequence[str] = ()) -> str:
     """A set of directed pairs in words: who could not speak to whom."""
-    pairs, nodes = _groups(cut)
+    pairs = _pairs(cut)
     if not pairs:
         return "no link was cut"
-    if any((b, a) not in pairs for a, b in pairs):
-        sides = sorted(f"{a} to {b}" for a, b in pairs)
-        more = f" and {len(sides) - 4} more" if len(sides) > 4 else ""
-        return f"nothing passed from {and_list(sides[:4])}{more}"
-    cut_from = {node: {b for a, b in pairs if a == node} for node in nodes}
-    sides_of: dict[frozenset[str], list[str]] = {}
-    for node in nodes:
-        sides_of.setdefault(frozenset(cut_from[node]), []).append(node)
-    if len(sides_of) == 2:
-        one, other = sorted(sides_of.values(), key=len)
-        verb = "was" if len(one) == 1 else "were"
-        everyone = len(other) > 1 and set(all_nodes) == {*one, *other}
-        return f"{and_list(one)} {verb} cut off from {'the others' if everyone else and_list(other)}"
-    both = sorted({tuple(sorted(pair)) for pair in pairs})
-    more = f" and {len(both) - 4} more" if len(both) > 4 else ""
-    links = [f"{a}\u2013{b}" for a, b in both[:4]]
-    return f"the links {and_list(links)}{more} were cut"
+    sides = _sides(pairs)
+    two_way = all((b, a) in pairs for a, b in pairs)
+    if sides is None:
+        links = [f"{a}\u2013{b}" for a, b in sorted({(min(p), max(p)) for p in pairs})]
+        links = links if two_way else [f"{a}\u2192{b}" for a, b in sorted(pairs)]
+        more = f" and {len(links) - 6} more" if len(links) > 6 else ""
+        listed = ", ".join(links[:6]) if more else and_list(links)
+        return f"the links {listed}{more} were cut"
+
+    def named(side: Sequence[str], other: Sequence[str]) -> str:
+        everyone = len(side) > 1 and set(all_nodes) == {*side, *other}
+        return "the others" if everyone and len(side) >= len(other) else and_list(side)
+
+    one, other = named(sides[0], sides[1]), named(sides[1], sides[0])
+    if not two_way:
+        return f"nothing passed from {one} to {other}"
+    return f"{one} {'was' if len(sides[0]) == 1 else 'were'} cut off from {other}"
+
+
+def short(band: Application) -> str:
+    """Whom a band hurt, in as few characters as a chart has room for."""
+    cut = band.parameters.get("cut")
+    if band.targets or not isinstance(cut, Sequence) or isinstance(cut, str):
+        return " ".join(band.targets)
+    pairs = _pairs(cut)
+    sides = _sides(pairs)
+    if sides is None:
+        return f"{len(pairs)} links"
+    if (sides[1][0], sides[0][0]) in pairs:
+        return " ".join(sides[0])
+    senders, receivers = " ".join(sides[0]), " ".join(sides[1])
+    return f"{senders} \u2192" if len(sides[0]) <= len(sides[1]) else f"\u2192 {receivers}"
 
 
 _PAST = {"kill": "killed", "power": "without power", "pause": "paused"}
@@ -212,7 +252,7 @@ def describe_parameters(band: Application, *, cut: bool = True) -> str:
     if cut and isinstance(links, Sequence) and not isinstance(links, str):
         parts.append(_describe_cut(links))
     parts += [
-        f"{key_text(name)} {value_text(value)}"
+        f"{key_text(name)} {key_text(value)}"
         for name, value in band.parameters.items()
         if name != "cut"
     ]

@@ -24,6 +24,7 @@ from splitbrain.results.text import (
     plural,
     shorten,
     span,
+    value_text,
     visible,
 )
 
@@ -104,7 +105,8 @@ def _invalid(
     anomaly = found[0].anomaly
     named, told = _named(anomaly), shorten(_first_sentence(anomaly.explanation), 400)
     if anomaly.key is not None:
-        told = told.removeprefix(f"key {key_text(anomaly.key)}:").lstrip()
+        for name in (key_text(anomaly.key), value_text(anomaly.key)):
+            told = told.removeprefix(f"key {name}:").lstrip()
     repeats = told.lower().startswith((named, named.partition(" ")[2]))
     text = told if repeats else f"{named}: {told}" if told else named
     around = circumstances(
@@ -159,7 +161,8 @@ def _valid(
         parts.append(
             f"under {and_list([_faults(name, n) for name, n in sorted(tally.items())])}"
         )
-    summary = _first_sentence(result.summary)
+    # A composed summary is its parts' joined by semicolons; the first is the one that was asked for.
+    summary = _first_sentence(result.summary.split("; ", 1)[0])
     if not parts:
         return summary or "nothing was found"
     told = " ".join(parts)

@@ -26,7 +26,13 @@ from splitbrain.results.evidence import Finding, findings, pick
 from splitbrain.results.report import cards, embed, scatter, strips, tables
 from splitbrain.results.report.axis import ms, number, ticks_s
 from splitbrain.results.report.data import ReportData
-from splitbrain.results.report.intervals import Interval, intervals_of, lanes_of, owners_of
+from splitbrain.results.report.intervals import (
+    Interval,
+    intervals_of,
+    lanes_of,
+    ordered_by_event,
+    owners_of,
+)
 from splitbrain.results.sentence import headline, verdict_sentence
 from splitbrain.results.text import count, plural, span, visible
 
@@ -48,6 +54,7 @@ class _Page(msgspec.Struct, kw_only=True):
     workers: dict[int, int]
     horizon_ns: int
     problems: list[str]
+    timeless: bool = False
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -98,8 +105,11 @@ def _prepare(data: ReportData) -> _Page:
         problems=[],
     )  # fmt: skip
     page.bands = page.part("Faults", lambda: bands_of(data.history, data.faults), ())
-    page.intervals = page.part("Operations", lambda: intervals_of(data.history), [])
-    page.horizon_ns = _horizon_ns(data.history, page.bands, data.events)
+    ordered = ordered_by_event(data.history)
+    page.timeless = ordered is not None
+    shown = data.history if ordered is None else ordered
+    page.intervals = page.part("Operations", lambda: intervals_of(shown), [])
+    page.horizon_ns = _horizon_ns(shown, page.bands, data.events)
     concurrency = data.spec.concurrency if data.spec else 0
     page.workers = lanes_of(page.intervals, concurrency, page.horizon_ns)
     return page
@@ -126,10 +136,11 @@ def _moments(page: _Page) -> list[tuple[int, str, int]]:
     """When each anomaly showed: the time of the last of its operations."""
     shown = page.found[: cards.CARDS_MAX]
     ops = pick(page.data.history, {i for finding in shown for i in finding.anomaly.ops})
+    times = {i: i * 1_000_000_000 if page.timeless else op.time_ns for i, op in ops.items()}
     return [
-        (card, finding.anomaly.kind.replace("-", " "), max(times))
+        (card, finding.anomaly.kind.replace("-", " "), max(own))
         for card, finding in enumerate(shown, start=1)
-        if (times := [ops[i].time_ns for i in finding.anomaly.ops if i in ops])
+        if (own := [times[i] for i in finding.anomaly.ops if i in times])
     ]
 
 
@@ -161,7 +172,12 @@ def _drawn(page: _Page, reigns: Sequence[strips.Reign]) -> list[strips.Strip]:
             None,
         ),
     ]
-    return [strip for strip in made if strip is not None]
+    clocked = ("rate", "latency")
+    return [
+        strip
+        for strip in made
+        if strip is not None and not (page.timeless and strip.name.startswith(clocked))
+    ]
 
 
 def _embedded(page: _Page) -> tuple[str, int]:
@@ -214,13 +230,14 @@ def _top(page: _Page) -> dict[str, Any]:
         "outside": page.part("The fault model", lambda: _outside(facts), []),
         "commands": page.part("The commands", lambda: _commands(page), []),
         "numbers": _numbers(page),
-        "length": span(page.horizon_ns) if page.horizon_ns else "",
+        "length": span(page.horizon_ns) if page.horizon_ns > 0 and not page.timeless else "",
+        "timeless": page.timeless,
         "doubts": page.part("The reasons", lambda: tables.doubts(data.result), []),
         "cards": page.part(
             "The anomalies",
             lambda: cards.cards_of(
                 page.found, page.intervals, data.history, page.bands, data.log_tails,
-                page.horizon_ns, page.nodes,
+                page.horizon_ns, page.nodes, page.timeless,
             ),
             [],
         ),
@@ -290,6 +307,7 @@ def _meta(page: _Page, length_ms: float) -> dict[str, Any]:
     names = strips.fault_names(page.bands)
     return {
         "end": length_ms,
+        "timeless": page.timeless,
         "rows": sorted(set(page.workers.values())),
         "bands": [
             [

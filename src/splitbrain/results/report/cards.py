@@ -4,8 +4,10 @@ What a checker may put into ``Anomaly.picture`` for a card (all optional, any ot
 is):
 
 ``op``          index of the event that cannot be
-``states``      possible states before it: values, or ``{"state": ..., "why": ...}``
+``states``      possible states before it: text, other values, or ``{"state": ..., "why": ...}``
 ``impossible``  what was tried next: ``{"op": index, "state": ..., "why": ...}``
+``why``         the same as sentences
+``hidden``      how many more operations are involved
 ``order``       indexes in the order that explains the history up to there
 ``node``, ``log``  for a node crash: which node, and its last lines
 """
@@ -33,7 +35,18 @@ CARDS_MAX = 30
 _ROWS_MAX = 60
 _NEIGHBOURS = 8
 _VALUE_MAX = 240
-_KNOWN = {"op", "states", "impossible", "order", "node", "log"}
+_KNOWN = {
+    "op",
+    "ops",
+    "states",
+    "impossible",
+    "why",
+    "hidden",
+    "order",
+    "node",
+    "log",
+    "time_ns",
+}
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,8 +116,8 @@ def _result_text(interval: Interval) -> str:
     )
 
 
-def row_of(interval: Interval, culprit: int | None = None) -> Row:
-    """An operation as a row: argument, arrow, result."""
+def row_of(interval: Interval, culprit: int | None = None, *, timeless: bool = False) -> Row:
+    """An operation as a row: argument, arrow, result; without times if the history has none."""
     begin, end = interval.begin, interval.end
     full = _result_text(interval)
     last = end.index if end is not None else None
@@ -113,8 +126,12 @@ def row_of(interval: Interval, culprit: int | None = None) -> Row:
         events=f"{begin.index}"
         if last in (None, begin.index)
         else f"{begin.index}\u2013{last}",
-        time=clock(begin.time_ns),
-        took=span(end.time_ns - begin.time_ns) if end is not None else "no answer",
+        time="" if timeless else clock(begin.time_ns),
+        took="no answer"
+        if end is None
+        else ""
+        if timeless
+        else span(end.time_ns - begin.time_ns),
         process=begin.process,
         node=interval.node or "",
         f=begin.f,
@@ -157,7 +174,7 @@ class _Keys:
 
 def _state(item: Any) -> State:
     if not isinstance(item, Mapping):
-        return State(state=value_text(item))
+        return State(state=key_text(item))
     op = item.get("op")
     return State(
         state=value_text(item["state"]) if "state" in item else "",
@@ -179,6 +196,7 @@ class _Context(NamedTuple):
     log_tails: Mapping[str, Sequence[str]]
     horizon_ns: int
     nodes: Sequence[str]
+    timeless: bool
 
 
 def _card(
@@ -188,7 +206,7 @@ def _card(
     keys: _Keys,
     context: _Context,
 ) -> Card:
-    history, bands, log_tails, horizon_ns, nodes = context
+    history, bands, log_tails, horizon_ns, nodes, timeless = context
     anomaly = finding.anomaly
     data = anomaly.picture if isinstance(anomaly.picture, Mapping) else {}
     evidence = owned(owners, anomaly.ops)
@@ -201,7 +219,7 @@ def _card(
         for b in bands
         if evidence and b.start_ns < window[1] and b.until_ns(horizon_ns) > window[0]
     ]
-    node = data.get("node")
+    hidden, node = data.get("hidden"), data.get("node")
     node = node if isinstance(node, str) else None
     log = _listed(data.get("log")) or list(log_tails.get(node or "", ()))
     events = {i for e in evidence for i in (e.begin.index, e.end.index if e.end else -1)}
@@ -218,17 +236,22 @@ def _card(
             f"{clock(b.end_ns) if b.end_ns is not None else 'the end'}"
             for b in held[:6]
         ),
-        rows=tuple(row_of(i, culprit) for i in evidence[:_ROWS_MAX]),
-        more_rows=max(0, len(evidence) - _ROWS_MAX),
+        rows=tuple(row_of(i, culprit, timeless=timeless) for i in evidence[:_ROWS_MAX]),
+        more_rows=max(0, len(evidence) - _ROWS_MAX)
+        + (hidden if isinstance(hidden, int) else 0),
         picture=picture.draw(
             evidence[:_ROWS_MAX],
             keys.around(evidence[:_ROWS_MAX], key),
             bands,
             horizon_ns,
             culprit,
+            unit="" if timeless else " s",
         ),
         states=tuple(_state(item) for item in _listed(data.get("states"))[:20]),
-        impossible=tuple(_state(item) for item in _listed(data.get("impossible"))[:40]),
+        impossible=(
+            *(_state(item) for item in _listed(data.get("impossible"))[:40]),
+            *(State(state="", what=str(why)) for why in _listed(data.get("why"))[:40]),
+        ),
         order=tuple(i for i in _listed(data.get("order"))[:200] if isinstance(i, int)),
         node=node,
         log=tuple(str(line) for line in log[-40:]),
@@ -251,12 +274,13 @@ def cards_of(
     log_tails: Mapping[str, Sequence[str]],
     horizon_ns: int,
     nodes: Sequence[str] = (),
+    timeless: bool = False,
 ) -> list[Card]:
     """Cards of the first ``CARDS_MAX`` findings."""
     shown = found[:CARDS_MAX]
     keys = _Keys(intervals, [f.anomaly.key for f in shown if f.anomaly.key is not None])
     owners = owners_of(intervals, (index for f in shown for index in f.anomaly.ops))
-    context = _Context(history, bands, log_tails, horizon_ns, nodes)
+    context = _Context(history, bands, log_tails, horizon_ns, nodes, timeless)
     made = [
         _card(number, finding, owners, keys, context)
         for number, finding in enumerate(shown, start=1)

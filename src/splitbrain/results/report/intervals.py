@@ -10,14 +10,22 @@ interval of no length, so that nothing of the evidence is lost.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from splitbrain.history.op import NEMESIS, Op
 
-__all__ = ["Interval", "intervals_of", "lanes_of", "owned", "owners_of", "worker_of"]
+__all__ = [
+    "Interval",
+    "intervals_of",
+    "lanes_of",
+    "ordered_by_event",
+    "owned",
+    "owners_of",
+    "worker_of",
+]
 
 
 class Interval(msgspec.Struct, frozen=True, gc=False):
@@ -83,6 +91,17 @@ def intervals_of(history: Iterable[Op]) -> list[Interval]:
     for place, op in waiting.values():
         found[place] = Interval(op, None)
     return [interval for interval in found if interval is not None]
+
+
+def ordered_by_event(history: Sequence[Op]) -> Sequence[Op] | None:
+    """A history without times as one that takes a second an event; None if it has times.
+
+    Recorded histories of other tools often hold an order and no clock.  Their pictures then show
+    the order, and the page says so.
+    """
+    if not len(history) or any(op.time_ns > 0 for op in history):
+        return None
+    return [msgspec.structs.replace(op, time_ns=op.index * 1_000_000_000) for op in history]
 
 
 def owners_of(intervals: Iterable[Interval], events: Iterable[int]) -> dict[int, Interval]:

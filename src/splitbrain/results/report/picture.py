@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
-from splitbrain.results.bands import Application
+from splitbrain.results.bands import Application, short
 from splitbrain.results.report.axis import nice_step
 from splitbrain.results.report.intervals import Interval
 from splitbrain.results.report.strips import fault_names
@@ -85,6 +85,8 @@ def draw(
     bands: Sequence[Application],
     horizon_ns: int,
     culprit: int | None = None,
+    *,
+    unit: str = " s",
 ) -> Markup | None:
     """The SVG, or None without evidence.  ``culprit`` is an event of the operation that cannot be."""
     if not evidence:
@@ -115,7 +117,7 @@ def draw(
     height = top + len(rows) * ROW + 30
     head = f'<svg class="picture" viewBox="0 0 {WIDTH} {height}" role="img" {_SVG_LABEL}>'
     out = [head]
-    out += _axis(frame, top, height - 26)
+    out += _axis(frame, top, height - 26, unit)
     out += _fault_rows(frame, faults, lanes, names, horizon_ns, top, height - 26)
     for process, row in rows.items():
         node = next((i.node for i in shown if i.begin.process == process and i.node), None)
@@ -183,7 +185,7 @@ def _bar(
     ]
 
 
-def _axis(frame: _Frame, top: float, bottom: float) -> list[str]:
+def _axis(frame: _Frame, top: float, bottom: float, unit: str) -> list[str]:
     length_s = (frame.stop_ns - frame.start_ns) / 1e9
     step = nice_step(length_s / 7)
     digits = 3 if step < 0.01 else 2 if step < 0.1 else 1 if step < 1 else 0
@@ -196,7 +198,7 @@ def _axis(frame: _Frame, top: float, bottom: float) -> list[str]:
         if x < WIDTH - 30:
             out.append(
                 f'<text class="axis" x="{x:.1f}" y="{bottom + 17:.0f}" text-anchor="middle">'
-                f"{tick:,.{digits}f} s</text>"
+                f"{tick:,.{digits}f}{unit}</text>"
             )
         tick += step
     return out
@@ -222,7 +224,7 @@ def _fault_rows(
             f'height="{bottom - top:.0f}"/><rect class="fault f{colour}" x="{x:.1f}" y="{y}" '
             f'width="{width:.1f}" height="14" rx="2"/>'
         )
-        who = shorten(visible(" ".join(band.targets)), int(width / _CHAR_PX))
+        who = shorten(visible(short(band)), int(width / _CHAR_PX))
         if len(who) > 1:
             out.append(
                 f'<text class="infault" x="{x + 4:.1f}" y="{y + 11}">{escape(who)}</text>'

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from markupsafe import Markup
 
-from splitbrain.results.bands import Application
+from splitbrain.results.bands import Application, short
 from splitbrain.results.report.axis import ms, nice_step, number
 from splitbrain.results.report.intervals import Interval
 from splitbrain.results.text import count, span, visible
@@ -147,8 +147,7 @@ def fault_strip(bands: Sequence[Application], horizon_ns: int) -> Strip | None:
             f'x="{number(start)}" y="{row * ROW + 3}" width="{number(width)}" '
             f'height="{ROW - 6}"/>'
         )
-        who = " ".join(band.targets)
-        labels.append(Label(visible(who), row * ROW, start, start + width))
+        labels.append(Label(visible(short(band)), row * ROW, start, start + width))
     return Strip(
         name="faults",
         title="Faults",
@@ -166,6 +165,12 @@ class Reign(msgspec.Struct, frozen=True, kw_only=True):
     term: int
     start_ns: int
     end_ns: int
+
+
+_NO_LEADER = frozenset(
+    {"follower", "candidate", "pre_candidate", "learner", "start", "stop", "killed", "crash"}
+)
+"""What a node says when it is leader no longer."""
 
 
 def reigns(
@@ -199,15 +204,7 @@ def reigns(
             if open_reigns.get(node, (0, -1))[1] != term:
                 close(node, time_ns)
                 open_reigns[node] = (time_ns, term)
-        elif kind in (
-            "follower",
-            "candidate",
-            "pre-candidate",
-            "start",
-            "stop",
-            "killed",
-            "crash",
-        ):
+        elif kind in _NO_LEADER:
             close(node, time_ns)
     for node in list(open_reigns):
         close(node, horizon_ns)

@@ -13,11 +13,13 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-const seconds = (ms, digits = 3) =>
-  `${(ms / 1000).toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits })} s`;
+// A history without times is drawn at a second an event: then seconds are events.
+const fixed = (value, digits) => value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+const seconds = (ms, digits = 3) => (meta.timeless ? fixed(ms / 1000, 0) : `${fixed(ms / 1000, digits)} s`);
 
 function span(us) {
   if (us < 0) return "no answer";
+  if (meta.timeless) return "";
   if (us < 1000) return `${us} µs`;
   if (us < 1e6) return `${(us / 1e3).toPrecision(3)} ms`;
   return `${(us / 1e6).toFixed(2)} s`;
