@@ -177,7 +177,11 @@ def _is_lost(observer: Call, overwrites: list[Call], key: _Key) -> bool:
         ),
         default=OPEN,
     )
-    bound = [read for read in others if last.end < read.begin and read.end < next_begin]
+    bound = [
+        read
+        for read in others
+        if last.end < read.begin and read.end < next_begin and read.action[1] not in newer
+    ]
     if bound and observer.end < next_begin:
         return True
     return not any(read.action[1] in newer for read in others)
@@ -215,12 +219,12 @@ def _stale(
     if not overwrites:
         because = (
             f"{show(newest.action[1])} had been read by process {newest.invoke.process} at "
-            f"{when(done)}, before that read began at {when(observer.invoke)}"
+            f"{when(done)}, before that {observer.invoke.f} began at {when(observer.invoke)}"
         )
         return _stale_finding(observer, because, involved)
     because = (
         f"{_written(newest)} by process {newest.invoke.process} had finished at {when(done)}, "
-        f"before it began at {when(observer.invoke)}"
+        f"before that {observer.invoke.f} began at {when(observer.invoke)}"
     )
     newer = {call.action[-1] for call in overwrites}
     seen = [r for r in key.reads if r.action[1] in newer and r.number != observer.number]
