@@ -188,6 +188,18 @@ def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
 
 
+def _reasoning(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a card that say why nothing fits."""
+    return {
+        "states": tuple(_state(item) for item in _listed(data.get("states"))[:20]),
+        "impossible": (
+            *(_state(item) for item in _listed(data.get("impossible"))[:40]),
+            *(State(state="", what=str(why)) for why in _listed(data.get("why"))[:40]),
+        ),
+        "order": tuple(i for i in _listed(data.get("order"))[:200] if isinstance(i, int)),
+    }
+
+
 class _Context(NamedTuple):
     """What every card may need of the run."""
 
@@ -247,12 +259,7 @@ def _card(
             culprit,
             unit="" if timeless else " s",
         ),
-        states=tuple(_state(item) for item in _listed(data.get("states"))[:20]),
-        impossible=(
-            *(_state(item) for item in _listed(data.get("impossible"))[:40]),
-            *(State(state="", what=str(why)) for why in _listed(data.get("why"))[:40]),
-        ),
-        order=tuple(i for i in _listed(data.get("order"))[:200] if isinstance(i, int)),
+        **_reasoning(data),
         node=node,
         log=tuple(str(line) for line in log[-40:]),
         extra=tuple(
