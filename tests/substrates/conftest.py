@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import sys
@@ -101,8 +102,12 @@ class Case:
             testbed = await self.substrate.open(self.site())
             try:
                 if start:
-                    for name in self.nodes:
-                        await testbed.node(name).start(self.program(testbed, name, **config))
+                    await asyncio.gather(
+                        *(
+                            testbed.node(name).start(self.program(testbed, name, **config))
+                            for name in self.nodes
+                        )
+                    )
                 await body(testbed)
             finally:
                 await testbed.close()

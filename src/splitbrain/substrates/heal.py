@@ -37,6 +37,8 @@ from splitbrain.substrates.tools.private import remove_private
 __all__ = ["Ended", "HealReport", "end_labelled", "heal"]
 
 _WAIT_S = 5.0
+_GRACE_S = 1.0
+_FRESH_NS = 10_000_000_000
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,9 +158,11 @@ def _heal_run(link: RunLink, work: _Work) -> bool:
 
 def _end_processes(label: str, acts: Mapping[int, Act], work: _Work) -> None:
     """End the run's processes until a look finds none: a dying one may just have made another."""
-    deadline = time.monotonic() + _WAIT_S
+    began = time.monotonic()
+    unrecorded = _unrecorded(acts)
     seen: set[tuple[int, int]] = set()
-    while found := _find(label, acts):
+    while True:
+        found = _find(label, acts)
         for process, what in found:
             try:
                 procfs.send_signal(process.pid, process.start, signal.SIGKILL)
@@ -167,11 +171,31 @@ def _end_processes(label: str, acts: Mapping[int, Act], work: _Work) -> None:
                 return
             if (process.pid, process.start) not in seen:
                 seen.add((process.pid, process.start))
+                unrecorded -= what == "" and process.session == process.pid
                 work.ended.append(Ended(label=label, pid=process.pid, what=what))
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if not found and (unrecorded <= 0 or waited > _GRACE_S):
+            return
+        if waited > _WAIT_S:
             work.left += [f"pid {it.pid} of run {label} does not end" for it, _ in found]
             return
         time.sleep(0.01)
+
+
+def _unrecorded(acts: Mapping[int, Act]) -> int:
+    """How many processes may just have been started without a record.
+
+    The kernel shows a new process's environment only some moments after its maker goes on, long
+    moments on a busy machine; so a fresh intent without ``done`` is worth a second look.
+    """
+    now_ns = time.monotonic_ns()
+    return sum(
+        act.name == "start-process"
+        and act.result is None
+        and not act.undone
+        and now_ns - act.at_ns < _FRESH_NS
+        for act in acts.values()
+    )
 
 
 def _find(label: str, acts: Mapping[int, Act]) -> list[tuple[procfs.Process, str]]:

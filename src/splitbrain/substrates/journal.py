@@ -11,7 +11,7 @@ A run that dies in the middle leaves processes behind.  What it left is told by 
 
 ::
 
-    {"record":"intent","n":1,"act":"start-process","target":"n1","label":"r7","undo":"end-process"}
+    {"record":"intent","n":1,"at_ns":81234,"act":"start-process","target":"n1","label":"r7","undo":"end-process"}
     {"record":"done","n":1,"pid":4242,"start":991234,"group":4242}
     {"record":"undone","n":1}
 
@@ -27,6 +27,7 @@ import contextlib
 import errno
 import os
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class RunLink(msgspec.Struct, frozen=True, kw_only=True):
         pid: the tool's process.
         start: the tool's start time, see ``procfs``.
         boot: the machine's boot in which both numbers mean something.
+        namespace: the pid namespace (container) in which they do.
     """
 
     label: str
@@ -59,12 +61,19 @@ class RunLink(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     start: int
     boot: str = ""
+    namespace: str = ""
     format: int = LINK_FORMAT
 
     @property
     def tool_runs(self) -> bool:
-        """True if the tool that made the run still lives."""
-        return self.boot == procfs.boot_id() and procfs.is_running(self.pid, self.start)
+        """True if the tool that made the run still lives.
+
+        Also if it lived in another container of this boot, whose processes we cannot see: a shared
+        home directory must not let one container heal, or forget, what runs in another.
+        """
+        if self.boot != procfs.boot_id():
+            return False
+        return self.namespace != procfs.namespace() or procfs.is_running(self.pid, self.start)
 
 
 class Act(msgspec.Struct, kw_only=True):
@@ -73,6 +82,7 @@ class Act(msgspec.Struct, kw_only=True):
     Attributes:
         number: the intent's number.
         name: what was to be done.
+        at_ns: when, on the machine's monotonic clock.
         fields: the intent's fields (target, label, undo ...).
         result: what ``done`` said, None if it was never written.
         undone: True once nothing of it is left.
@@ -80,6 +90,7 @@ class Act(msgspec.Struct, kw_only=True):
 
     number: int
     name: str
+    at_ns: int = 0
     fields: Mapping[str, Any]
     result: Mapping[str, Any] | None = None
     undone: bool = False
@@ -123,7 +134,9 @@ def read_acts(path: str) -> dict[int, Act]:
 def _gather(acts: dict[int, Act], record: dict[str, Any]) -> None:
     kind, number = record.pop("record"), record.pop("n")
     if kind == "intent":
-        acts[number] = Act(number=number, name=record.pop("act"), fields=record)
+        at_ns = record.pop("at_ns", 0)
+        name = record.pop("act")
+        acts[number] = Act(number=number, name=name, at_ns=at_ns, fields=record)
     elif kind == "done":
         acts[number].result = record
     elif kind == "undone":
@@ -168,7 +181,8 @@ class FileJournal:
     def intent(self, act: str, /, **fields: Any) -> int:
         """Write an intent durably and return its number."""
         self._number += 1
-        record = {"record": "intent", "n": self._number, "act": act, **fields}
+        now_ns = time.monotonic_ns()
+        record = {"record": "intent", "n": self._number, "at_ns": now_ns, "act": act, **fields}
         self._write(record, durable=True)
         if fields.get("undo"):
             self._open_acts.add(self._number)
@@ -221,6 +235,7 @@ class FileJournal:
             pid=me.pid,
             start=me.start,
             boot=procfs.boot_id(),
+            namespace=procfs.namespace(),
         )
         directory = str(Path(self._link).parent)
         os.makedirs(directory, mode=0o700, exist_ok=True)

@@ -314,7 +314,7 @@ def test_probes_tell_the_truth_when_injectors_do_nothing(local_case, monkeypatch
         pass
 
     async def body(testbed) -> None:
-        await testbed.net.reach((("n1", "n2"),), timeout_s=2)
+        await testbed.net.reach((("n1", "n2"), ("n2", "n1")), timeout_s=3)
         monkeypatch.setattr(Proxies, "set", nothing)
         monkeypatch.setattr(Child, "signal", lambda *_: None)
         monkeypatch.setattr(LocalClocks, "_set", nothing)

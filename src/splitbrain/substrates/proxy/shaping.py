@@ -127,4 +127,3 @@ class Pipe:
         """Forget what waits: nobody is left to receive it."""
         self._queue.clear()
         self.waiting = 0
-

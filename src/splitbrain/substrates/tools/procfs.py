@@ -31,6 +31,7 @@ __all__ = [
     "environment_of",
     "is_running",
     "look",
+    "namespace",
     "processes",
     "send_signal",
 ]
@@ -111,6 +112,13 @@ def boot_id() -> str:
     """Identifies the machine's current boot; empty where the kernel does not tell."""
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""
+
+
+def namespace() -> str:
+    """Identifies the pid namespace in which our pids are counted; empty if it cannot be told."""
+    with contextlib.suppress(OSError):
+        return os.readlink("/proc/self/ns/pid")
     return ""
 
 
