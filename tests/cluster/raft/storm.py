@@ -37,6 +37,7 @@ class Storm:
         faults: float = 1.0,
         power: bool = True,
         drift: float = 0.0,
+        calm: bool = False,
     ) -> None:
         self.stream = random.Random(f"storm/{seed}")
         draw = self.stream
@@ -44,7 +45,7 @@ class Storm:
         self.round = 0
         self.queue: list[tuple[int, int, int, Message]] = []
         self.sent = 0
-        self.faults, self.power = faults, power
+        self.faults, self.power, self.calm = faults, power, calm
         self.cut: set[tuple[str, str]] = set()
         self.down_until: dict[str, int] = {}
         self.paused: dict[str, int] = {}
@@ -53,6 +54,8 @@ class Storm:
         self.slow_disk = draw.choice((0.0, 0.5, 0.9))
         self.slow_apply = draw.choice((0.0, 0.0, 0.7))
         self.rate = draw.choice((0.1, 0.5, 1.5))
+        if calm:
+            self.faults = self.loss = self.double = 0.0
         self.value = 0
         self.restarts = 0
         self.leases = 0
@@ -86,6 +89,8 @@ class Storm:
                 delay = draw.randrange(5, 60)
             self.sent += 1
             order = draw.randrange(1 << 30)
+            if self.calm:
+                delay, order = 1, 0
             heapq.heappush(self.queue, (self.round + delay, order, self.sent, message))
 
     def deliver(self) -> None:
@@ -217,17 +222,18 @@ class Storm:
         """Trouble for ``rounds``, then peace until all agree."""
         for _ in range(rounds):
             self.step()
+        self.calm = True
         self.faults = self.loss = self.double = self.slow_disk = self.slow_apply = 0.0
         self.rate = min(self.rate, 0.1)
         self.cut = set()
         self.down_until = dict.fromkeys(self.down_until, 0)
         self.paused = dict.fromkeys(self.paused, 0)
         target = -1
-        for calm in range(3000):
+        for quiet in range(900):
             self.step()
-            if calm == 60:
+            if quiet == 60:
                 target = self.world.commit_max
-            if calm > 60 and self._settled(target):
+            if quiet > 60 and self._settled(target):
                 break
         else:
             raise Broken("no-progress", f"members do not agree; {self.describe()}")

@@ -328,7 +328,10 @@ class World:
             if state != longest[: len(state)]:
                 self.broken("divergence", "replicas applied different histories")
         applied = {index: (term, data) for index, term, data in longest}
+        leader = self.leader()
         for index, (term, data) in self.acked.items():
+            if leader and index > leader.raft.commit and leader.raft.log.term(index) == term:
+                continue  # told early, but not lost: it will commit
             if data and applied.get(index) != (term, data):
                 self.broken("lost-write", f"{index} ({term}) was acknowledged and is gone")
 
