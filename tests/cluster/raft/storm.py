@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping
 
 from splitbrain.cluster.raft.core import Raft
-from splitbrain.cluster.raft.types import Message, Role
+from splitbrain.cluster.raft.types import ConfChange, ConfChangeKind, Message, Role
 
 from .world import TICK_NS, Broken, Member, World
 
@@ -38,6 +38,7 @@ class Storm:
         power: bool = True,
         drift: float = 0.0,
         calm: bool = False,
+        membership: bool = False,
     ) -> None:
         self.stream = random.Random(f"storm/{seed}")
         draw = self.stream
@@ -56,6 +57,7 @@ class Storm:
         self.rate = draw.choice((0.1, 0.5, 1.5))
         if calm:
             self.faults = self.loss = self.double = 0.0
+        self.membership, self.changes = membership, 0
         self.value = 0
         self.restarts = 0
         self.leases = 0
@@ -120,6 +122,10 @@ class Storm:
 
     def trouble(self) -> None:
         draw, world = self.stream, self.world
+        if draw.random() < 0.03:
+            member = world.members[draw.choice(self.names)]
+            if member.up:
+                member.compact(draw.choice((0, 2, 10)))
         if self.faults <= 0:
             return
         if draw.random() < 0.02 * self.faults:
@@ -133,10 +139,12 @@ class Storm:
         if leader is not None and draw.random() < 0.01 * self.faults:
             leader.raft.transfer_leader(draw.choice(self.names))
             self.pump(leader)
-        if draw.random() < 0.03:
-            member = world.members[draw.choice(self.names)]
-            if member.up:
-                member.compact(draw.choice((0, 2, 10)))
+        if leader is not None and self.membership and draw.random() < 0.1:
+            kind = draw.choice((ConfChangeKind.ADD_VOTER, *ConfChangeKind))
+            change = ConfChange(kind, draw.choice(self.names))
+            if kind is ConfChangeKind.ADD_VOTER or len(leader.raft.voters) > 2:
+                self.changes += leader.raft.propose_conf(change) is not None
+                self.pump(leader)
 
     def _draw_cut(self) -> set[tuple[str, str]]:
         draw, names = self.stream, self.names
@@ -241,9 +249,16 @@ class Storm:
         return self.world
 
     def _settled(self, target: int) -> bool:
+        """All members that the leader knows are up and have applied more than ``target``."""
         world = self.world
-        applied = [member.raft.applied_index for member in world.live()]
-        return len(applied) == len(self.names) and min(applied) >= target + 1
+        leader = world.leader()
+        if leader is None:
+            return False
+        names = leader.raft.voters + leader.raft.learners
+        return all(
+            world.members[name].up and world.members[name].raft.applied_index > target
+            for name in names
+        )
 
     def describe(self) -> str:
         return "; ".join(str(member.raft.status()) for member in self.world.members.values())

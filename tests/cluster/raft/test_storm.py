@@ -62,6 +62,24 @@ def test_correct_core_survives_for_long(chunk: int) -> None:
     run(range(100_000 + chunk * 100, 100_100 + chunk * 100))
 
 
+def test_correct_core_survives_changes_of_membership() -> None:
+    changes = 0
+    for seed in range(40):
+        storm = Storm(seed, size=5, membership=True)
+        try:
+            storm.run(ROUNDS)
+        except Exception as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
+        changes += storm.changes
+    assert changes > 100
+
+
+@pytest.mark.deep
+def test_correct_core_survives_changes_of_membership_for_long() -> None:
+    for seed in range(100_000, 102_000):
+        Storm(seed, size=5, membership=True).run(ROUNDS)
+
+
 def test_a_seed_gives_one_run() -> None:
     def trace(seed: int) -> list[object]:
         storm = weather(seed)

@@ -292,7 +292,11 @@ class World:
         if entry.index <= last:
             self.broken("apply-order", f"{member.name} applies {entry.index} after {last}")
         raft = member.raft
-        if raft.role is Role.LEADER and entry.term == raft.term:
+        if (
+            raft.role is Role.LEADER
+            and entry.term == raft.term
+            and entry.kind is not EntryKind.CONF
+        ):
             self.acked[entry.index] = (entry.term, entry.data)
 
     def propose(self, member: Member, data: bytes) -> tuple[int, int] | None:
