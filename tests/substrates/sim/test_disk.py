@@ -317,3 +317,17 @@ def test_the_fate_of_bytes_is_that_of_the_seed() -> None:
 
     assert [left(seed) for seed in range(20)] == [left(seed) for seed in range(20)]
     assert len({len(left(seed)) for seed in range(20)}) > 5
+
+
+def test_bytes_appended_during_a_sync_are_not_covered_by_it() -> None:
+    kept = set()
+    for seed in range(30):
+        bench = Bench(seed)
+        bench.disk.append("log", b"covered")
+        bench.disk.fsync("log", bench.note("sync"))
+        bench.disk.append("log", b", not")
+        assert bench.run() == ["sync"]
+        bench.disk.power()
+        kept.add(bench.disk.read("log"))
+    assert b"covered" in kept
+    assert all(b"covered, not".startswith(left) and len(left) >= 7 for left in kept)
