@@ -56,18 +56,18 @@ def outcomes(
 
 
 @pytest.mark.parametrize(
-    ("name", "kinds", "least"),
+    ("name", "kinds", "count", "least"),
     [
-        ("append-no-fsync", {"commit-not-durable"}, 8),
-        ("no-conflict-truncate", {"state-machine-safety", "commit-not-durable"}, 2),
-        ("truncate-on-match", {"commit-beyond-last", "commit-not-durable"}, 5),
-        ("quorum-off-by-one", {"commit-not-durable"}, 8),
-        ("ack-on-append", {"lost-write"}, 2),
-        ("read-index-before-noop", {"stale-read"}, 1),
+        ("append-no-fsync", {"commit-not-durable"}, 8, 8),
+        ("no-conflict-truncate", {"state-machine-safety", "commit-not-durable"}, 16, 2),
+        ("truncate-on-match", {"commit-beyond-last", "commit-not-durable"}, 8, 4),
+        ("quorum-off-by-one", {"commit-not-durable"}, 8, 8),
+        ("ack-on-append", {"lost-write"}, 40, 3),
+        ("read-index-before-noop", {"stale-read"}, 40, 3),
     ],
 )
-def test_storms_find(name: str, kinds: set[str], least: int) -> None:
-    seeds = range(12)
+def test_storms_find(name: str, kinds: set[str], count: int, least: int) -> None:
+    seeds = range(count)
     seen = outcomes(RAFT_BUGS[name], seeds)
     assert sum(seen[kind] for kind in kinds) >= least, seen
     assert seen["probe"] > 0
