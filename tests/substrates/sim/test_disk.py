@@ -331,3 +331,32 @@ def test_bytes_appended_during_a_sync_are_not_covered_by_it() -> None:
         kept.add(bench.disk.read("log"))
     assert b"covered" in kept
     assert all(b"covered, not".startswith(left) and len(left) >= 7 for left in kept)
+
+
+def test_a_removal_behind_a_replace_that_did_not_happen_did_not_happen() -> None:
+    undone = 0
+    for seed in range(20):
+        bench = Bench(seed)
+        bench.disk.replace("a", b"old", bench.note("old"))
+        bench.run()
+        bench.disk.replace("a", b"new", bench.note("new"))
+        bench.disk.remove("a")
+        bench.disk.kill()
+        left = bench.disk.read("a")
+        assert left in (b"old", b"")
+        undone += left == b"old"
+        bench.disk.fsync("b", bench.note("b"))
+        assert bench.run() == ["old", "b"]
+        bench.disk.power()
+        assert bench.disk.read("a") == left
+    assert 5 < undone < 20
+
+
+def test_a_sync_of_the_dead_does_not_end_one_of_the_living() -> None:
+    bench = Bench()
+    bench.disk.fsync("log", bench.note("dead"))
+    bench.run(MS // 2)
+    bench.disk.kill()
+    bench.disk.fsync("log", bench.note("living"))
+    assert bench.run() == ["living"]
+    assert bench.told[0][1] == MS // 2 + MS

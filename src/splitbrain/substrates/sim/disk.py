@@ -202,9 +202,7 @@ class SimDisk:
             assert name, "a file needs a name"
             assert "/" not in name, f"not a flat name: {name!r}"
             file = self._files[name] = _File()
-        elif not file.exists:
-            file.data = bytearray()  # not the one of the removal, which may yet become durable
-            file.exists = True
+        file.exists = True
         return file
 
     # -- syncs -------------------------------------------------------------------------------
