@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import splitbrain.checkers.linearizable.antichain
+import splitbrain.checkers.linearizable.frontier
 import splitbrain.checkers.linearizable.model
 import splitbrain.checkers.linearizable.synthetic
 from splitbrain.checkers.budget import Budget
@@ -259,6 +260,7 @@ def test_antichains_keep_the_minima(vectors):
     "module",
     [
         splitbrain.checkers.linearizable.antichain,
+        splitbrain.checkers.linearizable.frontier,
         splitbrain.checkers.linearizable.model,
         splitbrain.checkers.linearizable.synthetic,
     ],

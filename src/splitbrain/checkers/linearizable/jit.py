@@ -17,11 +17,13 @@ What keeps their number small, each by an exchange argument and each compared wi
   its value next: an open read or cas, a crashed cas that leads to such, or a "not".
 - **Prefixes.**  An order of appends that no read to come extends is given up, or all such orders
   are held to be one state (prefixes.py).
-- **Counted crashes**, and of configurations equal but for them only the minimal (antichain.py).
-  A crashed call whose value no read and no cas ever asks for is left out.
-- **Widening beam.**  At most ``width`` configurations are kept, those with the fewest crashed calls.
-  One left at the end proves valid; none left with nothing dropped proves invalid; none left after a
-  drop starts again with eight times the width, up to the budget.  So no answer is ever a guess.
+- **Earliest end first.**  Of open calls with the same action the one that must end first goes first.
+- **Counted crashes**, and only undominated configurations (frontier.py).  A crashed call
+  whose value no read and no cas ever asks for is left out.
+- **Widening beam.**  At most ``width`` configurations are kept, by how few crashed calls they used
+  and how many open calls are done or free.  One left at the end proves valid; none left with
+  nothing dropped proves invalid; none left after a drop starts again with eight times the width, up
+  to the budget.  So no answer is ever a guess.
 
 A call is done, free or neither, bit by bit in two masks; its bit is given back when it ends.
 """
@@ -32,7 +34,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from splitbrain.checkers.budget import Budget
-from splitbrain.checkers.linearizable.antichain import Antichains, Counts
+from splitbrain.checkers.linearizable.antichain import Counts
+from splitbrain.checkers.linearizable.frontier import Frontier, Key
 from splitbrain.checkers.linearizable.model import Action, Model
 from splitbrain.checkers.linearizable.prefixes import UNSEEN, Prefixes
 from splitbrain.checkers.linearizable.prepare import Call, Outcome
@@ -40,15 +43,13 @@ from splitbrain.checkers.verdict import INVALID, UNKNOWN, VALID
 
 __all__ = ["check_jit", "jit_applies", "useful_crashed"]
 
+OBSERVING: Final = ("read", "not")
 WIDTH_FIRST: Final = 32
 WIDENING: Final = 8
 BYTES_PER_CONFIGURATION: Final = 400
 """What one configuration costs while an event is worked on, estimated high."""
 
 State = Any
-Key = tuple[State, int, int]
-"""State, mask of calls done, mask of calls that may count as done."""
-Configurations = Antichains[Key]
 
 
 class _Spent(Exception):
@@ -60,6 +61,7 @@ class _Open:
 
     def __init__(self) -> None:
         self.calls: dict[int, Call] = {}
+        self.by_end: dict[int, Call] = {}
         self.blind = 0
         self.reads: dict[State, int] = {}
         self.nots: dict[State, int] = {}
@@ -73,11 +75,18 @@ class _Open:
         while bit in self.calls:
             bit <<= 1
         self.calls[bit] = call
+        self._sort()
         self._change(call.action, bit)
         return bit
 
     def remove(self, bit: int) -> None:
         self._change(self.calls.pop(bit).action, bit)
+        self._sort()
+
+    def _sort(self) -> None:
+        """Writes, appends and cas by the time of their end."""
+        acting = [(bit, c) for bit, c in self.calls.items() if c.action[0] not in OBSERVING]
+        self.by_end = dict(sorted(acting, key=lambda entry: entry[1].end))
 
     def _change(self, action: Action, bit: int) -> None:
         kind, value = action[0], action[1]
@@ -128,8 +137,8 @@ class _Search:
         self.crashed_actions = useful_crashed(calls)
         self.which = {action: n for n, action in enumerate(self.crashed_actions)}
         self.counts = Counts(len(self.crashed_actions))
-        self.configurations: Configurations = Antichains(self.counts)
-        self.configurations.insert((model.init(), 0, 0), 0)
+        self.configurations = Frontier(self.counts)
+        self.configurations.insert((model.init(), 0, 0), 0, blind=0)
         self.reachable_by_crash: set[State] = set()
         self.prefixes = Prefixes(calls)
         self.size_max = max(1, budget.bytes_max // BYTES_PER_CONFIGURATION)
@@ -144,10 +153,10 @@ class _Search:
             return 0
         bit = self.open.add(call)
         if call.action[0] in ("read", "not", "write"):
-            settled: Configurations = Antichains(self.counts)
+            settled = Frontier(self.counts)
             for (state, done, free), used in self.configurations:
                 self._count(settled.size)
-                settled.insert(self.open.settle(state, done, free), used)
+                settled.insert(self.open.settle(state, done, free), used, blind=self.open.blind)
             self.configurations = settled
         return bit
 
@@ -155,25 +164,26 @@ class _Search:
         """A call ends: keep or make the configurations in which it is done; False if none."""
         self._find_crashed_wants()
         self.prefixes.at(self.open.calls[bit].end, self.open.calls)
-        after: Configurations = Antichains(self.counts)
-        seen: Configurations = Antichains(self.counts)
+        after = Frontier(self.counts)
+        seen = Frontier(self.counts)
         work: list[tuple[Key, int]] = []
+        blind = self.open.blind
         for key, used in self.configurations:
             state, done, free = key
             if done & bit:
-                after.insert((state, done ^ bit, free), used)
+                after.insert((state, done ^ bit, free), used, blind=blind)
                 continue
             if free & bit:
-                after.insert((state, done, free ^ bit), used)
-            if seen.insert(key, used):
+                after.insert((state, done, free ^ bit), used, blind=blind)
+            if seen.insert(key, used, blind=blind):
                 work.append((key, used))
         while work:
             key, used = work.pop()
             self._count(seen.size + after.size)
             for (state, done, free), used_then in self._successors(key, used, bit):
                 if done & bit:
-                    after.insert((state, done ^ bit, free & ~bit), used_then)
-                elif seen.insert((state, done, free), used_then):
+                    after.insert((state, done ^ bit, free & ~bit), used_then, blind=blind)
+                elif seen.insert((state, done, free), used_then, blind=blind):
                     work.append(((state, done, free), used_then))
         if not after.size:
             return False
@@ -190,13 +200,17 @@ class _Search:
         if self.explored % 64 == 0 and self.budget.exceeded():
             raise _Spent("time")
 
-    def _best(self, configurations: Configurations) -> Configurations:
+    def _best(self, configurations: Frontier) -> Frontier:
         self.dropped = True
-        ranked = sorted(configurations, key=lambda entry: self.counts.total(entry[1]))
-        best: Configurations = Antichains(self.counts)
+        ranked = sorted(configurations, key=self._cost)
+        best = Frontier(self.counts)
         for key, used in ranked[: self.width]:
-            best.insert(key, used)
+            best.insert(key, used, blind=self.open.blind)
         return best
+
+    def _cost(self, entry: tuple[Key, int]) -> int:
+        (_, done, free), used = entry
+        return self.counts.total(used) - (done | free).bit_count()
 
     # --- extension --------------------------------------------------------------------------
 
@@ -237,12 +251,14 @@ class _Search:
         return any(action[0] == "append" for action in self.crashed)
 
     def _successors(self, key: Key, used: int, goal: int) -> list[tuple[Key, int]]:
-        """Configurations one call further."""
+        """Frontier one call further."""
         state, done, free = key
         calls, found = self.open, []
-        for bit, call in calls.calls.items():
-            if done & bit:
+        tried: set[Action] = set()
+        for bit, call in calls.by_end.items():
+            if done & bit or call.action in tried:
                 continue
+            tried.add(call.action)
             kind, value = call.action[0], call.action[1]
             if kind == "cas":
                 if value == state:
