@@ -29,8 +29,12 @@ def build_protos() -> None:
     out = str(SOURCE)
     arguments = [f"-I{out}", f"-I{well_known}", f"--python_out={out}", f"--pyi_out={out}"]
     if protoc.main(["protoc", *arguments, *protos]) != 0:
-        raise SystemExit(f"protoc could not compile the files in {PROTOS}; see its message above")
-    for stub in PROTOS.glob("*_pb2.pyi"):  # protoc writes a bare Mapping, which strict mypy refuses
+        raise SystemExit(
+            f"protoc could not compile the files in {PROTOS}; see its message above"
+        )
+    for stub in PROTOS.glob(
+        "*_pb2.pyi"
+    ):  # protoc writes a bare Mapping, which strict mypy refuses
         stub.write_text("# mypy: disable-error-code=type-arg\n" + stub.read_text())
 
 
