@@ -360,3 +360,17 @@ def test_a_sync_of_the_dead_does_not_end_one_of_the_living() -> None:
     bench.disk.fsync("log", bench.note("living"))
     assert bench.run() == ["living"]
     assert bench.told[0][1] == MS // 2 + MS
+
+
+def test_a_removal_whose_sync_died_is_durable_with_the_next_one() -> None:
+    for seed in range(10):
+        bench = Bench(seed)
+        bench.disk.replace("a", b"x", bench.note("a"))
+        bench.run()
+        bench.disk.remove("a")
+        bench.disk.fsync("b", bench.note("dead"))
+        bench.disk.kill()
+        bench.disk.fsync("b", bench.note("living"))
+        assert bench.run() == ["a", "living"]
+        bench.disk.power()
+        assert bench.disk.files() == ("b",)

@@ -161,6 +161,20 @@ def test_the_horizon_ends_what_ticks_for_ever() -> None:
         SimLoop(horizon_ns=60 * 10**9).run(main)
 
 
+def test_an_instant_that_never_ends_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("splitbrain.substrates.sim.loop._INSTANT_MAX", 10_000)
+
+    async def main() -> None:
+        for _ in range(9_000):
+            await asyncio.sleep(0)
+        await asyncio.sleep(1)
+        while True:  # noqa: ASYNC110 - the mistake that is tested
+            await asyncio.sleep(0)
+
+    with pytest.raises(Deadlock, match=r"10,000 callbacks at one instant.*task-1 in "):
+        SimLoop().run(main)
+
+
 @pytest.mark.parametrize(
     ("act", "what"),
     [

@@ -192,6 +192,23 @@ def test_a_partition_one_way_and_its_proof_by_the_receiver() -> None:
     on_bench(EchoShell, test)
 
 
+def test_a_cut_loses_messages_and_probes_that_are_in_flight() -> None:
+    async def test(bench: Bench) -> None:
+        net = bench.testbed.net
+        await bench.say("n1", ["n2"], ["in flight"])
+        probing = asyncio.create_task(net.reach(ONE_TWO, timeout_s=0.2))
+        await asyncio.sleep(0.0005)
+        await net.cut("p", ONE_TWO)
+        assert await probing == {("n1", "n2"): False}
+        assert bench.heard("n2") == []
+        await net.heal()
+        await bench.say("n1", ["n2"], ["after"])
+        await asyncio.sleep(0.1)
+        assert bench.heard("n2") == ["after"]
+
+    on_bench(EchoShell, test)
+
+
 def test_probes_pass_loss_and_say_none_for_dead_or_paused_ends() -> None:
     async def test(bench: Bench) -> None:
         net, node = bench.testbed.net, bench.testbed.node

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import PurePath
 from typing import Any, NoReturn, TypeVar
@@ -72,6 +73,12 @@ class NoOutsideWorld(asyncio.AbstractEventLoop):
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """There is none."""
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        """Log an exception that left a callback, through asyncio's logger, as other loops do."""
+        error = context.get("exception")
+        told = (type(error), error, error.__traceback__) if error else None
+        logging.getLogger("asyncio").error("%s", context.get("message"), exc_info=told)
 
 
 _INSTEAD: dict[str, tuple[str, str]] = {
