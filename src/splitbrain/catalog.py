@@ -77,12 +77,10 @@ WORKLOAD_OPTIONS: Mapping[str, str] = {
 }
 
 SUBSTRATE_OPTIONS: Mapping[str, str] = {
-    "delay-ms": "sim: base delay of a message",
-    "jitter-ms": "sim: largest addition to it",
-    "fsync-ms": "sim: time of one fsync",
-    "shuffle": "sim: simultaneous events come in a drawn order",
     "keep-data": "local: keep the nodes' data after the run",
-    "no-proxies": "local: nodes and clients dial each other directly; links cannot be faulted",
+    "proxies": "local: false lets nodes dial each other directly; links cannot be faulted then",
+    "clients": "local: cut puts a proxy before each node for our clients too",
+    "cut-mode": "local: hold, reset or mixed: what a cut does to connections",
 }
 
 
@@ -90,6 +88,7 @@ def builtin() -> Catalog:
     """What splitbrain ships."""
     from splitbrain.cluster.config import KNOBS
     from splitbrain.nemesis.packages import PACKAGES, SINGLE
+    from splitbrain.substrates.sim.knobs import KNOBS as SIM_KNOBS
 
     return Catalog(
         workloads={
@@ -110,6 +109,7 @@ def builtin() -> Catalog:
             **HARNESS_OPTIONS,
             **WORKLOAD_OPTIONS,
             **SUBSTRATE_OPTIONS,
+            **SIM_KNOBS,
             **KNOBS,
             "read-from": "which store a client asks first: its bound one, or the leader it knows",
         },

@@ -198,7 +198,7 @@ async def start_stores(
     """Start a store on every node."""
     nodes = testbed.nodes.values()
     await asyncio.gather(
-        *(node.start(_program(testbed, node, configs[node.name])) for node in nodes)
+        *(node.start(_program(testbed, node, configs[node.name], random)) for node in nodes)
     )
     return RunningMinitikv(spec, testbed, random, pacer, configs, op_timeout_s)
 

@@ -12,6 +12,7 @@ from splitbrain.contracts.testbed import Testbed
 from splitbrain.env import Pacer
 from splitbrain.env.random import Random
 from splitbrain.systems.minitikv.bugs import BUGS
+from splitbrain.systems.minitikv.knobs import drawn_knobs
 from splitbrain.systems.minitikv.running import start_stores
 from splitbrain.systems.minitikv.schedules import SCHEDULES
 
@@ -63,7 +64,8 @@ class Minitikv:
             scale=scale,
             bugs=tuple(bug for bug in spec.bugs if bug in BUGS),
         )
-        return base.with_options(spec.options)
+        drawn = drawn_knobs(spec.seed) if spec.substrate == "sim" else {}
+        return base.with_options({**drawn, **spec.options})
 
     def election_timeout_s(self, spec: TestSpec) -> float:
         """T."""
