@@ -89,12 +89,16 @@ def test_the_death_of_the_node_ends_open_calls() -> None:
     on_bench(EchoShell, test)
 
 
-def test_a_reset_does_not_pass_a_cut() -> None:
+@pytest.mark.parametrize("in_flight", [False, True])
+def test_a_reset_does_not_pass_a_cut(in_flight: bool) -> None:
     async def test(bench: Bench) -> None:
         call = asyncio.create_task(bench.ask("n1", "silence", timeout_s=5))
         await asyncio.sleep(0.5)
-        await bench.testbed.net.cut("c", (("n1", "client"),))
+        if not in_flight:
+            await bench.testbed.net.cut("c", (("n1", "client"),))
         await bench.testbed.node("n1").kill()
+        await asyncio.sleep(0.0005)
+        await bench.testbed.net.cut("c", (("n1", "client"),))
         with pytest.raises(TimeoutError):
             await call
         assert bench.testbed.time_ns() == 5_000_000_000

@@ -92,13 +92,16 @@ def test_messages_under_way_to_a_killed_node_are_lost() -> None:
         await bench.say("n1", ["n2"], ["under way"])
         await node.kill()
         await bench.say("n1", ["n2"], ["to the dead"])
+        await asyncio.sleep(0.1)
+        assert bench.testbed.crashes() == ()
+        await bench.say("n1", ["n2"], ["to one that is about to live"])
         await node.restart()
         await asyncio.sleep(0.1)
         await bench.say("n1", ["n2"], ["to the living"])
         await asyncio.sleep(0.1)
         assert bench.heard("n2") == ["to the living"]
         counts = await bench.testbed.net.counts()
-        assert (counts["n1", "n2"].sent, counts["n1", "n2"].received) == (3, 1)
+        assert (counts["n1", "n2"].sent, counts["n1", "n2"].received) == (4, 1)
 
     on_bench(EchoShell, test)
 
