@@ -111,6 +111,8 @@ class Storm:
 
     def pump(self, member: Member) -> None:
         draw = self.stream
+        if member.raft.snapshot_wanted:
+            member.compact(2)
         while member.raft.has_ready():
             member.take()
             if draw.random() >= self.slow_apply:

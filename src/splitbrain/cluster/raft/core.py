@@ -63,7 +63,8 @@ class Raft(Membership):
     """One member of one Raft group.
 
     Attributes that a shell may read: ``role``, ``term``, ``vote``, ``leader``, ``voters``,
-    ``learners``, ``commit``, ``last_index``, ``first_index``, ``applied_index``, ``snapshot``.
+    ``learners``, ``commit``, ``last_index``, ``first_index``, ``applied_index``, ``snapshot``, and
+    ``snapshot_wanted``: a new member needs a snapshot taken after it was added; call ``compact``.
 
     The small methods that begin with an underscore are seams, too: a seeded bug is a subclass that
     overrides one of them.
@@ -309,6 +310,7 @@ class Raft(Membership):
                 f"{log.term(meta.index)}; use applied_meta()"
             )
         self.snapshot = snapshot
+        self.snapshot_wanted = False
         log.compact(index)
 
     @property

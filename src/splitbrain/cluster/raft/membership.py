@@ -27,9 +27,6 @@ class Membership(Election):
         Refused while an earlier one is not applied, before an entry of the own term is applied
         (without that, two leaders' changes may give disjoint majorities: Ongaro, raft-dev, 2015),
         and for the removal of this node, which should transfer its leadership first.
-
-        A node refuses a snapshot in whose membership it is not.  So where the log is compacted,
-        one that was just added may have to wait for the leader's next snapshot.
         """
         if (
             self.role is not Role.LEADER

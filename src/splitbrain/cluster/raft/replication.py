@@ -149,9 +149,17 @@ class Replication(RaftState):
                 return
 
     def _send_snapshot(self, to: str, progress: Progress) -> None:
-        """The entries that a peer needs are gone.  Not sent to a peer that seems dead."""
+        """The entries that a peer needs are gone.  Not sent to a peer that seems dead.
+
+        A node refuses a snapshot whose membership lacks it.  If the one at hand is older than the
+        peer's addition, ask the shell for a new one; a heartbeat's answer tries again.
+        """
         snapshot = self.snapshot
         if not progress.active or snapshot is None:
+            return
+        meta = snapshot.meta
+        if to not in meta.voters and to not in meta.learners:
+            self.snapshot_wanted = True
             return
         self._messages.append(Message(SNAPSHOT, self.node, to, self.term, snapshot=snapshot))
         progress.wait_for_snapshot(snapshot.meta.index)

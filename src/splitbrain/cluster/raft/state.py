@@ -75,6 +75,7 @@ class RaftState:
         "quiet_ticks",
         "role",
         "snapshot",
+        "snapshot_wanted",
         "stream",
         "term",
         "timeout_ticks",
@@ -92,6 +93,7 @@ class RaftState:
         self.log = RaftLog(meta, restored.entries, config.assertions_off)
         self.log.recover(hard.commit, restored.applied)
         self.snapshot = Snapshot(meta, restored.snapshot_data) if meta.index else None
+        self.snapshot_wanted = False
         self.term, self.vote = hard.term, hard.vote
         self.role, self.leader = Role.FOLLOWER, ""
         self._init_timers()
