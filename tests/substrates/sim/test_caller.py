@@ -144,3 +144,15 @@ def test_cancelled_and_closed_clients() -> None:
             await bench.testbed.caller("c").call("n9", Say("x"), timeout_s=1)
 
     on_bench(EchoShell, test)
+
+
+def test_an_answer_in_flight_does_not_pass_a_cut() -> None:
+    async def test(bench: Bench) -> None:
+        call = asyncio.create_task(bench.ask("n1", "hi", timeout_s=1))
+        await asyncio.sleep(0.0015)
+        assert bench.heard("n1") == ["hi"]
+        await bench.testbed.net.cut("c", (("n1", "client"),))
+        with pytest.raises(TimeoutError):
+            await call
+
+    on_bench(EchoShell, test)

@@ -96,6 +96,12 @@ def test_a_cancelled_timer_neither_runs_nor_moves_the_clock() -> None:
     assert loop.run(main) == 1.0
     assert loop.now_ns == 10**9
 
+    loop = SimLoop()
+    loop.call_later(5, pytest.fail, "ran").cancel()
+    with pytest.raises(Deadlock):
+        loop.run_forever()
+    assert loop.now_ns == 0
+
 
 def test_wait_for_timeout_queue_event_gather_and_groups() -> None:
     async def main() -> list[object]:
