@@ -39,8 +39,16 @@ def _sum(before: Counts, after: Counts, links: Cut) -> LinkCount:
     return LinkCount(**total)
 
 
+def _told(names: tuple[str, ...], links: Cut) -> str:
+    """What a proof is about: the nodes, or the links if no node was named."""
+    return ",".join(names or (f"{i}->{j}" for i, j in links))
+
+
 class NetworkFamily:
-    """start-delay, -loss, -duplication, -reordering on all links of the targets; and their stops."""
+    """start-delay, -loss, -duplication, -reordering on all links of the targets; and their stops.
+
+    A schedule may name directed links instead: parameters {"links": [["n1", "n3"]], ...}.
+    """
 
     faults = frozenset(_KINDS)
 
@@ -73,6 +81,9 @@ class NetworkFamily:
 
     def _links(self, names: tuple[str, ...], parameters: Mapping[str, Any]) -> Cut:
         nodes = self._world.spec.nodes
+        given = parameters.get("links")
+        if given is not None:
+            return tuple((str(i), str(j)) for i, j in given)
         links = [(i, j) for i in nodes for j in nodes if i != j and (i in names or j in names)]
         if parameters.get("clients"):
             links += [("client", node) for node in names] + [(node, "client") for node in names]
@@ -80,40 +91,36 @@ class NetworkFamily:
 
     async def start(self, act: Act) -> Outcome:
         """Shape the links; the proof of all but delay comes with the stop."""
-        names = resolve_targets(self._world, act, await self._world.running.primaries())
+        names = act.targets
+        if "links" not in act.parameters:
+            names = resolve_targets(self._world, act, await self._world.running.primaries())
         links = self._links(names, act.parameters)
         sizes = {k: v for k, v in act.parameters.items() if k in Shape.__struct_fields__}
         net = self._world.testbed.net
-        probed = await self._round_trip(names)
+        probed = await self._round_trip(links)
         self._before[act.id] = (await net.counts(), probed[1] or 0.0)
         await net.shape(act.id, links, Shape(**sizes))
         proofs: tuple[Proof, ...] = ()
         if act.fault == "delay":
-            proofs = (await self._delayed(names, probed, Shape(**sizes)),)
+            proofs = (await self._delayed(_told(names, links), probed, Shape(**sizes)),)
         return names, act.parameters, proofs
 
-    async def _round_trip(
-        self, names: tuple[str, ...]
-    ) -> tuple[tuple[str, str] | None, float | None]:
-        alive = [node for node in self._world.spec.nodes if down(self._world, node) is None]
-        for one in names:
-            for other in alive:
-                if one in alive and other != one:
-                    trip = await self._world.testbed.net.round_trip_ms(
-                        one, other, timeout_s=2.0
-                    )
-                    if trip is not None:
-                        return (one, other), trip
+    async def _round_trip(self, links: Cut) -> tuple[tuple[str, str] | None, float | None]:
+        alive = {node for node in self._world.spec.nodes if down(self._world, node) is None}
+        for one, other in links:
+            if one in alive and other in alive:
+                trip = await self._world.testbed.net.round_trip_ms(one, other, timeout_s=2.0)
+                if trip is not None:
+                    return (one, other), trip
         return None, None
 
     async def _delayed(
         self,
-        names: tuple[str, ...],
+        target: str,
         probed: tuple[tuple[str, str] | None, float | None],
         shape: Shape,
     ) -> Proof:
         pair, before_ms = probed
-        target = ",".join(names)
         if pair is None or before_ms is None:
             return Proof(
                 target=target, masked="other faults", observed="no echo came back before"
@@ -139,7 +146,7 @@ class NetworkFamily:
         return act.targets, act.parameters, (proof,)
 
     def _counted(self, act: Act, seen: LinkCount) -> Proof:
-        target = ",".join(act.targets)
+        target = _told(act.targets, self._links(act.targets, act.parameters))
         if seen.sent < _SENT_MIN:
             return Proof(
                 target=target, masked="other faults", observed=f"{seen.sent} messages sent"
