@@ -124,6 +124,12 @@ def test_freeze_is_hashable_and_ordered():
     hash(freeze([{"a": [1, {"b": {1, 2}}]}]))
 
 
+def test_equal_histories_have_equal_hashes_whatever_their_values():
+    assert hash(sample()) == hash(sample())
+    assert sample() == sample()
+    assert sample() != sample()[1:]
+
+
 def test_op_is_replaced_not_changed():
     h = sample()
     assert msgspec.structs.replace(h[0], value=9).value == 9

@@ -124,7 +124,8 @@ class History(Sequence[Op]):
         return isinstance(other, History) and self._ops == other._ops
 
     def __hash__(self) -> int:
-        return hash((len(self._ops), self._ops[:1], self._ops[-1:]) if self._ops else 0)
+        ends = [(op.index, op.time_ns, op.process) for op in (*self._ops[:1], *self._ops[-1:])]
+        return hash((len(self._ops), *ends))
 
     def __repr__(self) -> str:
         kind = "History" if self._whole is self else "view of a History"

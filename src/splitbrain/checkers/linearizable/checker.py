@@ -8,7 +8,9 @@ Each key is an object of its own, and a history is linearizable if and only if e
 3. ``wgl`` for any other model.
 
 Two rounds: first every key with a bound on steps, so that one hard key does not hide a plain
-violation in another, then the hard ones with what time there is.  The first violation ends it:
+violation in another, then the hard ones with what time there is.  For those of the register family
+half of it goes to ``wgl``, which by going deep may be lucky where there is an order to be found;
+``jit``, which goes wide, has the other half.  The first violation ends it:
 invalid is invalid, and to explain one well is worth more than to count them.
 """
 
@@ -174,6 +176,10 @@ def decide(
         raise RequestError(f"engine jit does not know model {model.name}; use --engine auto")
     if engine == "auto":
         engine = "jit" if jit_applies(model) else "wgl"
+        if engine == "jit" and steps_max is None:
+            outcome = check_wgl(calls, model, budget.part(budget.remaining_s() / 2))
+            if outcome.verdict != UNKNOWN:
+                return outcome
     run: Callable[..., Outcome] = {
         "jit": check_jit,
         "wgl": check_wgl,
