@@ -31,8 +31,9 @@ _ALL = (
         story="The leader answers reads from its own state, without asking a majority whether it "
         "still leads. A deposed leader answers with values that were overwritten.",
         anomalies=_STALE,
-        nemesis=("partition", "pause"),
+        nemesis=("partition",),
         harmless=("kill",),
+        options={"op-timeout": 0.5, "read-share": 0.7},
     ),
     Bug(
         name="read-index-before-noop",
@@ -40,8 +41,9 @@ _ALL = (
         story="A new leader answers reads before an entry of its own term is committed. It may not "
         "know yet of writes that its predecessor acknowledged.",
         anomalies=_STALE,
-        nemesis=("partition", "kill"),
+        nemesis=("kill",),
         harmless=("clock",),
+        options={"op-timeout": 0.5, "slow-commit-ms": 1000, "sim-fsync-ms": 60},
     ),
     Bug(
         name="append-no-fsync",
@@ -61,6 +63,7 @@ _ALL = (
         nemesis=("partition",),
         harmless=("clock",),
         needs_fault=True,
+        spec={"rate_hz": 200.0, "nemesis_interval_s": 2.5},
     ),
     Bug(
         name="quorum-off-by-one",
@@ -80,6 +83,8 @@ _ALL = (
         nemesis=("partition", "pause"),
         harmless=("clock",),
         needs_fault=True,
+        options={"op-timeout": 4},
+        spec={"rate_hz": 200.0, "nemesis_interval_s": 2.0},
     ),
     Bug(
         name="timeout-is-fail",
@@ -98,6 +103,8 @@ _ALL = (
         "voted and votes again: two leaders of one term.",
         anomalies=_LOSS,
         schedule="vote-not-durable",
+        options={"election-timeouts": "n1=2,n2=4,n3=4"},
+        spec={"nodes": ("n1", "n2", "n3")},
         harmless=("kill",),
     ),
     Bug(
