@@ -14,13 +14,15 @@ Wing & Gong, *Testing and verifying concurrent objects* (1993); the memory is Lo
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from splitbrain.checkers.budget import Budget
 from splitbrain.checkers.linearizable.model import Model
 from splitbrain.checkers.linearizable.prepare import OPEN, Call, Outcome
 from splitbrain.checkers.verdict import INVALID, UNKNOWN, VALID
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 __all__ = ["check_reference", "real_time_order"]
 
@@ -30,6 +32,8 @@ BYTES_PER_STATE = 400
 
 def real_time_order(calls: Sequence[Call]) -> nx.DiGraph[int]:
     """The graph of "had ended before the other began" on call numbers."""
+    import networkx as nx  # slow to load, and only this engine needs it
+
     graph: nx.DiGraph[int] = nx.DiGraph()
     graph.add_nodes_from(call.number for call in calls)
     graph.add_edges_from(
