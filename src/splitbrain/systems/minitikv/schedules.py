@@ -1,12 +1,67 @@
-"""Directed schedules: bugs that random faults seldom reach, reached by a plan."""
+"""Directed schedules: bugs that random faults seldom reach, reached by a plan.
+
+Each is for three nodes, and for the knobs that its bug's command sets: election timeouts long enough
+that the schedule alone decides who campaigns, and when.  A fate that stays with the seed, such as
+what a disk keeps when its power goes, is met by going through the plan several times.
+
+Times are in seconds of the test; T, the election timeout, is 1 s.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from splitbrain.contracts.spec import ScheduledFault
 
 __all__ = ["SCHEDULES"]
 
-SCHEDULES: Mapping[str, Sequence[ScheduledFault]] = {}
+
+def _at(
+    time_s: float, f: str, id: str = "", *targets: str, **parameters: Any  # noqa: A002
+) -> ScheduledFault:
+    return ScheduledFault(
+        time_ns=round(time_s * 1e9), f=f, id=id, targets=targets, parameters=parameters
+    )
+
+
+def _between(one: str, other: str) -> list[list[str]]:
+    """The cut of both directions."""
+    return [[one, other], [other, one]]
+
+
+def _campaign(time_s: float, node: str) -> ScheduledFault:
+    return _at(time_s, "start-admin", "", node, action="campaign")
+
+
+def _vote_not_durable(begin_s: float) -> Sequence[ScheduledFault]:
+    """n3, between n1 and n2, votes for n1, loses power, and votes for n2 in the same term.
+
+    Its answer to n1 is still under way meanwhile, as n3's messages to n1 are slow.  When it has
+    arrived there are two leaders of one term, and n3 obeys both.  At first n1 leads.  It is cut off
+    from n3 before it is restarted, so that n3's log is behind both of theirs; and theirs are equal,
+    so that both leaders put their first entries in the same places, and n3 cannot tell them apart.
+    """
+    t, tag = begin_s, f"{begin_s:g}"
+    return (
+        _at(t, "start-partition", f"apart-{tag}", cut=_between("n1", "n3")),
+        _at(t + 0.5, "start-kill", f"kill-{tag}", "n1"),
+        _at(t + 0.6, "stop-kill", f"kill-{tag}", "n1"),
+        _at(t + 0.7, "start-partition", f"split-{tag}", cut=_between("n1", "n2")),
+        _at(t + 1.1, "stop-partition", f"apart-{tag}"),
+        _at(t + 1.4, "start-delay", f"slow-{tag}", links=[["n3", "n1"]], delay_ms=600.0),
+        _campaign(t + 2.2, "n1"),  # n3 votes at t + 2.8, n1 knows it at t + 3.4
+        _at(t + 2.9, "start-power", f"power-{tag}", "n3"),
+        _at(t + 3.0, "stop-power", f"power-{tag}", "n3"),
+        _campaign(t + 3.1, "n2"),
+        _at(t + 3.5, "stop-delay", f"slow-{tag}"),
+        _at(t + 6.0, "stop-partition", f"split-{tag}"),
+    )
+
+
+SCHEDULES: Mapping[str, Sequence[ScheduledFault]] = {
+    "vote-not-durable": tuple(
+        fault for turn in range(4) for fault in _vote_not_durable(3.0 + 12.0 * turn)
+    ),
+}
 """By name, as in ``--faults NAME``."""
