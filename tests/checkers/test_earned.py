@@ -218,3 +218,19 @@ def test_leaders_that_were_hit_or_cut_off_are_counted() -> None:
     stats = judge(script).stats
     assert stats["leader_hits"] == 1
     assert stats["leader_cut_off"] == 1
+
+
+def test_the_rate_is_one_of_the_main_phase_outside_bands() -> None:
+    script = Script()
+    script.phase(4.0, "main")  # the nodes needed four seconds to come up
+    for number in range(60):
+        script.call(4.05 + number * 0.1, number % 2, "read" if number % 4 else "write")
+    script.fault(10.5, "start-kill", "kill-1", PROVEN, targets=["n1"])
+    script.fault(12.0, "stop-kill", "kill-1")
+    script.phase(20.0, "heal")
+    script.call(21.0, 0, "read")
+    script.phase(30.0, "end")
+    stats = judge(script).stats
+    # 4.0 to 20.0, less 10.5 to 12.1 and 3 s of recovery
+    assert stats["seconds_outside_bands"] == pytest.approx(16.0 - 4.6)
+    assert stats["rate_outside_bands"] == pytest.approx(60 / 11.4, abs=0.05)

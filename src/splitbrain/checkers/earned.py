@@ -101,7 +101,9 @@ class Earned:
         self, history: History, spans: Sequence[tuple[int, int]], end_ns: int
     ) -> tuple[float, dict[str, Any]]:
         answered = asked = ok_outside = 0
-        main_end_ns = _main_end(history, end_ns)
+        # The rate is one of the main phase: before it, while nodes come up, nobody asks for anything.
+        main_begin_ns = _phase_ns(history, "main", 0)
+        main_end_ns = _phase_ns(history, "heal", end_ns)
         for op, completion in history.invocations():
             if op.process == NEMESIS:
                 continue
@@ -113,9 +115,9 @@ class Earned:
             if completion is not None and completion.type == "ok" and op.time_ns <= main_end_ns:
                 ok_outside += 1
         banded_ns = sum(
-            min(end, main_end_ns) - begin for begin, end in spans if begin < main_end_ns
+            max(0, min(end, main_end_ns) - max(begin, main_begin_ns)) for begin, end in spans
         )
-        outside_s = max(0, main_end_ns - banded_ns) / 1e9
+        outside_s = max(0, main_end_ns - main_begin_ns - banded_ns) / 1e9
         share = answered / asked if asked else 1.0
         stats: dict[str, Any] = {
             "asked_outside_bands": asked,
@@ -181,11 +183,11 @@ def _phase(op: Op) -> str | None:
     return op.value.get("phase") if isinstance(op.value, Mapping) else None
 
 
-def _main_end(history: History, end_ns: int) -> int:
-    for op in history:
-        if op.f == "phase" and _phase(op) == "heal":
-            return op.time_ns
-    return end_ns
+def _phase_ns(history: History, phase: str, otherwise: int) -> int:
+    """When a phase was marked; ``otherwise`` in a history without that mark."""
+    return next(
+        (op.time_ns for op in history if op.f == "phase" and _phase(op) == phase), otherwise
+    )
 
 
 def _unfinished(history: History) -> list[tuple[str, str]]:
