@@ -85,7 +85,7 @@ class VoteNotDurable(RaftBug):
 
     id = "R01"
     name = "vote-not-durable"
-    anomalies = ("lost-write", "stale-read", "non-linearizable", "node-crash")
+    anomalies = ("lost-write", "stale-read", "not-linearizable", "node-crash")
     crash = frozenset({"conflict-below-commit", "commit-beyond-last"})
 
     def __init__(self, config: RaftConfig, restored: Restored, stream: Stream) -> None:
@@ -119,7 +119,7 @@ class AppendNoFsync(RaftBug):
 
     id = "R03"
     name = "append-no-fsync"
-    anomalies = ("lost-write", "stale-read", "non-linearizable", "node-crash")
+    anomalies = ("lost-write", "stale-read", "not-linearizable", "node-crash")
     crash = frozenset({"commit-beyond-last", "conflict-below-commit"})
 
     def _send_append_ack(self, to: str, index: int) -> None:
@@ -149,7 +149,7 @@ class CommitOldTerm(RaftBug):
 
     id = "R04"
     name = "commit-old-term"
-    anomalies = ("lost-write", "stale-read", "non-linearizable", "node-crash")
+    anomalies = ("lost-write", "stale-read", "not-linearizable", "node-crash")
     crash = frozenset({"conflict-below-commit", "commit-beyond-last"})
 
     def _may_commit(self, index: int) -> bool:
@@ -177,7 +177,7 @@ class NoConflictTruncate(RaftBug):
 
     id = "R07"
     name = "no-conflict-truncate"
-    anomalies = ("lost-write", "stale-read", "non-linearizable", "node-crash")
+    anomalies = ("lost-write", "stale-read", "not-linearizable", "node-crash")
     crash = frozenset({"commit-beyond-last", "conflict-below-commit"})
 
     def _merge_entries(self, before: int, entries: tuple[Entry, ...]) -> None:
@@ -206,7 +206,7 @@ class TruncateOnMatch(RaftBug):
 
     id = "R08"
     name = "truncate-on-match"
-    anomalies = ("lost-write", "stale-read", "non-linearizable", "node-crash")
+    anomalies = ("lost-write", "stale-read", "not-linearizable", "node-crash")
     crash = frozenset({"commit-beyond-last", "conflict-below-commit"})
 
     def _merge_entries(self, before: int, entries: tuple[Entry, ...]) -> None:
@@ -234,7 +234,7 @@ class LocalLeaderRead(RaftBug):
 
     id = "R10"
     name = "local-leader-read"
-    anomalies = ("stale-read", "non-linearizable")
+    anomalies = ("stale-read", "not-linearizable")
 
     def read_index(self, context: bytes, now_ns: int) -> bool:
         """Answer at once, at the own commit index."""
@@ -260,7 +260,7 @@ class ReadIndexBeforeNoop(RaftBug):
 
     id = "R12"
     name = "read-index-before-noop"
-    anomalies = ("stale-read", "non-linearizable")
+    anomalies = ("stale-read", "not-linearizable")
 
     def _own_term_committed(self) -> bool:
         if not super()._own_term_committed():
@@ -283,7 +283,7 @@ class QuorumOffByOne(RaftBug):
 
     id = "R16"
     name = "quorum-off-by-one"
-    anomalies = ("lost-write", "stale-read", "non-linearizable", "node-crash")
+    anomalies = ("lost-write", "stale-read", "not-linearizable", "node-crash")
     crash = frozenset({"conflict-below-commit", "commit-beyond-last"})
 
     uses: ClassVar[frozenset[str]] = frozenset({"commit", "contact"})
@@ -307,7 +307,7 @@ class AckOnAppend(RaftBug):
 
     If the leader is cut off, it goes on saying so for one to two election timeouts, and all of it
     is lost when it follows the next leader.  A kill shows it only if the old leader does not win
-    again.  Without faults each entry commits soon after, and nobody notices.
+    again.  Without faults each entry commits soon after, and nobody notices, as reads wait for it.
 
     Probe: acknowledgements given before commit.
     """
@@ -316,7 +316,15 @@ class AckOnAppend(RaftBug):
 
     id = "R25"
     name = "ack-on-append"
-    anomalies = ("lost-write", "stale-read", "non-linearizable")
+    anomalies = ("lost-write", "stale-read", "not-linearizable")
+
+    def read_index(self, context: bytes, now_ns: int) -> bool:
+        """Reads wait for all that was acknowledged, so that nobody notices while the leader lives."""
+        if not super().read_index(context, now_ns):
+            return False
+        number, _, context = self._pending_reads.pop()
+        self._pending_reads.append((number, self.log.last, context))
+        return True
 
     def acked_early(self, index: int) -> bool:
         """Yes, always."""
