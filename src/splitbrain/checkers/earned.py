@@ -215,17 +215,17 @@ def _applications(
 
 
 def _proven(band: Band) -> str:
-    """``effective`` if no proof denies it and one affirms it; ``masked`` if no proof was due."""
-    proofs = [*band.value.get("proof", ()), *band.stop_value.get("proof", ())]
-    start = [proof for proof in band.value.get("proof", ()) if not proof.get("masked")]
-    due = start or [
-        proof for proof in band.stop_value.get("proof", ()) if not proof.get("masked")
-    ]
+    """``effective`` if no observation denies it and one affirms it; ``masked`` if none was due.
+
+    What the stop observed is proof only where the start had nothing to say, as with faults of
+    chance, which are counted over their whole band; of any other fault it shows the heal.  An
+    observation that could not be made (``effective`` null) denies nothing, and proves nothing.
+    """
+    proofs = list(band.value.get("proof") or band.stop_value.get("proof") or ())
+    due = [proof.get("effective") for proof in proofs if not proof.get("masked")]
     if not due:
         return "masked" if proofs else "no_effect"
-    good = sum(proof.get("effective") is True for proof in due)
-    bad = sum(proof.get("effective") is False for proof in due)
-    return "effective" if good and not bad else "no_effect"
+    return "effective" if True in due and False not in due else "no_effect"
 
 
 def _leaders(bands: Sequence[Band], nodes: Sequence[str]) -> dict[str, int]:

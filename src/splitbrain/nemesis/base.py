@@ -1,5 +1,8 @@
 """What every family of faults shares: its operations' values, its targets, and its proofs.
 
+A family of your own needs no base class: any object with the members of :class:`Family`, made from a
+``World``, is one.  Hand it to :class:`splitbrain.nemesis.packages.FamilyNemesis`.
+
 A family's operation carries {"id", "fault", "targets", "parameters"}.  A generator does not know
 who leads, so it may name a *role* (``leader``, ``one``, ``minority`` ...); the family resolves it
 when the fault happens, and the completion carries the names.  Draws that decide a target come from
@@ -18,8 +21,21 @@ from splitbrain.contracts.test import World
 from splitbrain.env.random import Stream
 from splitbrain.errors import HarnessError
 from splitbrain.history.op import Op
+from splitbrain.nemesis.ledger import HOLDS, Ledger
 
-__all__ = ["ROLES", "Act", "Draft", "Family", "completion", "down", "mask", "resolve_targets"]
+__all__ = [
+    "ROLES",
+    "Act",
+    "Draft",
+    "Family",
+    "Outcome",
+    "completion",
+    "down",
+    "gather_in_order",
+    "mask",
+    "resolve_targets",
+    "unpack",
+]
 
 ROLES = ("leader", "one", "minority", "majority", "all")
 """Words for targets that are resolved when the fault happens."""
@@ -106,31 +122,42 @@ def resolve_targets(
         elif target == "all":
             chosen.extend(nodes)
         elif target in ("minority", "majority"):
-            half = len(world.spec.nodes) // 2
-            most = half if target == "minority" else half + 1
-            least = 1 if target == "minority" else half + 1
-            count = max(1, min(stream.randint(least, max(least, most)), len(nodes)))
-            chosen.extend(sorted(stream.sample(nodes, count), key=nodes.index))
+            total = len(world.spec.nodes)
+            count = total // 2 + 1
+            if target == "minority":
+                count = stream.randint(1, max(1, (total - 1) // 2))
+            chosen.extend(sorted(stream.sample(nodes, min(count, len(nodes))), key=nodes.index))
         else:
             known = ", ".join([*world.spec.nodes, *ROLES])
             raise HarnessError(f"fault {act.fault}: unknown target {target!r}; known: {known}")
     return tuple(dict.fromkeys(chosen))
 
 
-def down(world: World, node: str) -> str | None:
-    """Why no observation of ``node`` can be expected now, or None if it should be alive."""
+def down(world: World, node: str, ledger: Ledger | None = None) -> str | None:
+    """The fault that holds ``node`` dead or paused, so that nothing can be seen of it; else None.
+
+    ``node-crash`` if the node ended by itself.
+    """
     status = world.testbed.node(node).state().status
-    return {"killed": "kill", "paused": "pause", "exited": "node-crash", "new": "kill"}.get(
+    why = {"killed": "kill", "paused": "pause", "exited": "node-crash", "new": "kill"}.get(
         status
     )
+    if why == "kill" and ledger is not None:
+        return ledger.disturbance((node,), HOLDS - {"pause"}) or why
+    return why
 
 
 def mask(
-    world: World, target: str, nodes: Iterable[str], effective: bool | None, seen: str
+    world: World,
+    target: str,
+    nodes: Iterable[str],
+    effective: bool | None,
+    seen: str,
+    ledger: Ledger | None = None,
 ) -> Proof:
     """A proof, or ``masked`` if one of ``nodes`` is held dead or paused by another fault."""
     for node in nodes:
-        why = down(world, node)
+        why = down(world, node, ledger)
         if why is not None:
             return Proof(target=target, masked=why, observed=f"{node} was held by {why}")
     return Proof(target=target, effective=effective, observed=seen)

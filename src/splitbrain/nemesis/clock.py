@@ -1,14 +1,28 @@
-"""Faults of clocks: jumps and strobes of the wall clock, drift of both clocks."""
+"""Faults of clocks: jumps and strobes of the wall clock, drift of both clocks.
+
+A jump and a strobe are seen by how far a node's wall clock leaves its own monotonic clock, which is
+read in the same breath: so neither a slow answer nor a drift looks like one.  A drift is seen by the
+node's monotonic clock against ours, over so long a time that what a slow answer may hide is small.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from splitbrain.contracts.fault import Fault, Limit, Proof
 from splitbrain.contracts.test import World
 from splitbrain.contracts.testbed import Observation
 from splitbrain.env.random import Stream
-from splitbrain.nemesis.base import Act, Draft, Outcome, gather_in_order, mask, resolve_targets
+from splitbrain.nemesis.base import (
+    Act,
+    Draft,
+    Outcome,
+    gather_in_order,
+    mask,
+    resolve_targets,
+)
+from splitbrain.nemesis.ledger import CLOCKS, Ledger
 
 __all__ = ["ClockFamily"]
 
@@ -20,14 +34,18 @@ _KINDS = {
 _ROLES = ("one", "minority", "majority", "all", "leader")
 _DRIFT_MAX = 0.1
 _DRIFT_SAMPLE_S = 0.5
-_STROBE_SAMPLES = 8
+_DRIFT_LOOKS = 8
+_STROBE_LOOKS = 16
+_STROBE_PERIODS = 3.0
+_NEAR_MS = 5.0
 
 
-def _offset_ms(seen: Observation) -> float | None:
-    """By how much the node's wall clock is ahead of the observer's."""
-    if seen.wall_ns is None:
+def _leap_ms(seen: Observation) -> float | None:
+    """By how much the node's wall clock has left its monotonic one, beside what ours have."""
+    if seen.wall_ns is None or seen.monotonic_ns is None:
         return None
-    return (seen.wall_ns - seen.base_wall_ns) / 1e6
+    wall_ns, monotonic_ns = seen.wall_ns - seen.base_wall_ns, seen.monotonic_ns - seen.base_ns
+    return (wall_ns - monotonic_ns) / 1e6
 
 
 class ClockFamily:
@@ -35,8 +53,10 @@ class ClockFamily:
 
     faults = frozenset(_KINDS)
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, ledger: Ledger | None = None) -> None:
         self._world = world
+        self._ledger = ledger or Ledger()
+        self._open: dict[str, tuple[Act, tuple[str, ...]]] = {}
         limit = world.limits.get(Fault.CLOCK_DRIFT, Limit())
         self._drift_max = _DRIFT_MAX if limit.size is None else limit.size
         self._available = [name for name, kind in _KINDS.items() if kind in world.faults]
@@ -65,78 +85,140 @@ class ClockFamily:
     async def start(self, act: Act) -> Outcome:
         """Set the clocks, reading them before and after."""
         names = resolve_targets(self._world, act, await self._world.running.primaries())
+        self._ledger.began(act.id, act.fault, nodes=names)
+        self._open[act.id] = (act, names)
         proofs = await gather_in_order([self._start_one(name, act) for name in names])
+        if act.fault == "clock-jump":
+            del self._open[act.id]
+            self._ledger.ended(act.id)
         return names, act.parameters, proofs
 
     async def _start_one(self, name: str, act: Act) -> Proof:
-        clock, node = self._world.testbed.clock, self._world.testbed.node(name)
-        before = await node.observe()
-        if before.monotonic_ns is None:
-            return mask(self._world, name, (name,), None, "its clock could not be read")
+        before = await self._look(name)
+        if before[0].monotonic_ns is None:
+            return self._proof(name, None, "its clock could not be read")
+        try:
+            await self._apply(name, act)
+        except (ConnectionError, TimeoutError) as error:
+            return self._proof(name, None, f"could not be asked: {error}")
+        # What the same fault of another id did before would be taken for this one's effect.
+        rivals = {"clock-drift"} if act.fault == "clock-drift" else {"clock-strobe"}
+        rival = self._ledger.disturbance((name,), rivals, but=act.id)
+        if rival is not None:
+            return Proof(target=name, masked=rival, observed=f"its clock was held by {rival}")
         if act.fault == "clock-jump":
-            delta_ms = float(act.parameters["delta_ms"])
-            await clock.jump(name, delta_ms)
-            return await self._jumped(name, before, delta_ms)
+            return await self._jumped(name, before[0], float(act.parameters["delta_ms"]))
         if act.fault == "clock-strobe":
-            delta_ms = float(act.parameters["delta_ms"])
-            period_ms = float(act.parameters["period_ms"])
-            await clock.strobe(name, delta_ms, period_ms)
-            return await self._strobed(name, delta_ms, period_ms)
-        rate = float(act.parameters["rate"])
-        await clock.drift(name, rate)
-        return await self._drifted(name, rate)
+            delta_ms, period_ms = (act.parameters[key] for key in ("delta_ms", "period_ms"))
+            return await self._strobed(name, abs(float(delta_ms)), float(period_ms))
+        return await self._drifted(name, float(act.parameters["rate"]))
+
+    async def _apply(self, name: str, act: Act) -> None:
+        clock = self._world.testbed.clock
+        if act.fault == "clock-drift":
+            await clock.drift(name, float(act.parameters["rate"]))
+            return
+        delta_ms = float(act.parameters["delta_ms"])
+        if act.fault == "clock-jump":
+            await clock.jump(name, delta_ms)
+        else:
+            await clock.strobe(name, delta_ms, float(act.parameters["period_ms"]))
+
+    def _proof(self, name: str, effective: bool | None, seen: str) -> Proof:
+        return mask(self._world, name, (name,), effective, seen, self._ledger)
+
+    async def _look(self, name: str) -> tuple[Observation, float]:
+        """An observation, and by how many nanoseconds its base clock may be off: half its time."""
+        began_ns = self._world.testbed.time_ns()
+        seen = await self._world.testbed.node(name).observe()
+        return seen, (self._world.testbed.time_ns() - began_ns) / 2
 
     async def _jumped(self, name: str, before: Observation, delta_ms: float) -> Proof:
-        after = await self._world.testbed.node(name).observe()
-        was, now = _offset_ms(before), _offset_ms(after)
-        if was is None or now is None:
-            return mask(self._world, name, (name,), None, "its clock could not be read")
+        after, _ = await self._look(name)
+        was, now = _leap_ms(before), _leap_ms(after)
+        if was is None or now is None or before.started != after.started:
+            return self._proof(name, None, "its clock could not be read")
         moved = now - was
-        effective = abs(moved - delta_ms) <= max(5.0, abs(delta_ms) * 0.2)
-        return mask(self._world, name, (name,), effective, f"wall clock moved {moved:.1f} ms")
+        near_ms = min(max(_NEAR_MS, abs(delta_ms) * 0.2), abs(delta_ms) * 0.5)
+        effective = abs(moved - delta_ms) <= near_ms
+        return self._proof(name, effective, f"wall clock moved {moved:.1f} ms")
 
     async def _strobed(self, name: str, delta_ms: float, period_ms: float) -> Proof:
-        node = self._world.testbed.node(name)
-        offsets = []
-        for sample in range(_STROBE_SAMPLES):
-            # Steps that are no multiple of the period see both halves of the flip.
-            await asyncio.sleep((period_ms / 1000 * 0.5 + 0.003) * (1 + sample % 2))
-            offset = _offset_ms(await node.observe())
-            if offset is not None:
-                offsets.append(offset)
-        if not offsets:
-            return mask(self._world, name, (name,), None, "its clock could not be read")
-        spread = max(offsets) - min(offsets)
-        seen = f"wall clock seen {spread:.1f} ms apart"
-        return mask(self._world, name, (name,), spread >= delta_ms * 0.5, seen)
+        """Look again and again for three periods, or until both halves of the flip were seen."""
+        leaps: list[float] = []
+        pause_s = max(_STROBE_PERIODS * period_ms / _STROBE_LOOKS, 3.0) / 1000
+        spread = 0.0
+        for _ in range(_STROBE_LOOKS + 1):
+            seen, _ = await self._look(name)
+            leap = _leap_ms(seen)
+            if leap is not None:
+                leaps.append(leap)
+                spread = max(leaps) - min(leaps)
+            if spread >= delta_ms * 0.5 and len(leaps) > 1:
+                break
+            await asyncio.sleep(pause_s)
+        if len(leaps) < 2:
+            return self._proof(name, None, "its clock could not be read")
+        words = f"wall clock seen {spread:.1f} ms apart"
+        if spread >= delta_ms * 0.5:
+            return self._proof(name, True, words)
+        return self._proof(name, False if len(leaps) >= _STROBE_LOOKS // 2 else None, words)
 
     async def _drifted(self, name: str, rate: float) -> Proof:
-        node = self._world.testbed.node(name)
-        first = await node.observe()
-        await asyncio.sleep(_DRIFT_SAMPLE_S)
-        last = await node.observe()
-        if first.monotonic_ns is None or last.monotonic_ns is None:
-            return mask(self._world, name, (name,), None, "its clock could not be read")
-        true_ns = last.base_ns - first.base_ns
-        seen = (last.monotonic_ns - first.monotonic_ns) / true_ns - 1 if true_ns else 0.0
-        effective = abs(seen - rate) <= abs(rate) * 0.5
-        return mask(
-            self._world, name, (name,), effective, f"ran at {1 + seen:.3f} of true speed"
-        )
+        """Compare speeds for half a second, or as long as it takes to be sure."""
+        first, first_slack_ns = await self._look(name)
+        speed, doubt = 0.0, 1.0
+        for _ in range(_DRIFT_LOOKS):
+            await asyncio.sleep(_DRIFT_SAMPLE_S)
+            last, slack_ns = await self._look(name)
+            if first.monotonic_ns is None or last.monotonic_ns is None:
+                return self._proof(name, None, "its clock could not be read")
+            if first.started != last.started:
+                return self._proof(name, None, "it was started anew")
+            true_ns = max(1, last.base_ns - first.base_ns)
+            speed = (last.monotonic_ns - first.monotonic_ns) / true_ns - 1
+            doubt = (first_slack_ns + slack_ns) / true_ns
+            if doubt <= abs(rate) * 0.25:
+                break
+        words = f"ran at {1 + speed:.3f} of true speed"
+        if doubt > abs(rate) * 0.25:
+            return self._proof(name, None, f"{words}, give or take {doubt:.3f}")
+        return self._proof(name, abs(speed - rate) <= abs(rate) * 0.5, words)
 
     async def stop(self, act: Act) -> Outcome:
-        """Right clocks again on the targets that are alive."""
-        await gather_in_order([self._reset(name) for name in act.targets])
-        return act.targets, act.parameters, ()
+        """Right clocks again on the targets that are alive, and see that they are right."""
+        self._open.pop(act.id, None)
+        self._ledger.ended(act.id)
+        proofs = await gather_in_order([self._righted(name) for name in act.targets])
+        return act.targets, act.parameters, proofs
 
     async def heal(self) -> Outcome:
         """Right clocks everywhere."""
+        self._open.clear()
+        self._ledger.healed(CLOCKS)
         await gather_in_order([self._reset(name) for name in self._world.spec.nodes])
         return (), {}, ()
 
+    async def _righted(self, name: str) -> Proof:
+        await self._reset(name)
+        rival = self._ledger.disturbance((name,), CLOCKS)
+        if rival is not None:
+            return Proof(target=name, masked=rival, observed=f"its clock was held by {rival}")
+        seen, slack_ns = await self._look(name)
+        if seen.wall_ns is None:
+            return self._proof(name, None, "its clock could not be read")
+        off_ms = (seen.wall_ns - seen.base_wall_ns) / 1e6
+        right = abs(off_ms) <= _NEAR_MS + slack_ns / 1e6
+        return self._proof(name, right, f"wall clock {off_ms:.1f} ms off")
+
     async def _reset(self, name: str) -> None:
+        """Right clocks, but for the faults of other ids that still hold this node's."""
         try:
             await self._world.testbed.clock.reset(name)
-        except (ConnectionError, TimeoutError):
-            # A dead node comes back with right clocks; a paused one is reset by the final heal.
-            return
+            for act, names in self._open.values():
+                if name in names:
+                    await self._apply(name, act)
+        except TimeoutError:
+            self._ledger.owe(name, partial(self._reset, name))  # paused: once it goes on
+        except ConnectionError:
+            return  # a dead node comes back with right clocks

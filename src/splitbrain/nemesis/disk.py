@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from splitbrain.contracts.fault import Fault
 from splitbrain.contracts.test import World
 from splitbrain.env.random import Stream
-from splitbrain.nemesis.base import Act, Draft, Outcome, gather_in_order, resolve_targets
+from splitbrain.nemesis.base import (
+    Act,
+    Draft,
+    Outcome,
+    gather_in_order,
+    mask,
+    resolve_targets,
+)
+from splitbrain.nemesis.ledger import Ledger
 
 __all__ = ["DiskFamily"]
 
@@ -13,14 +23,15 @@ __all__ = ["DiskFamily"]
 class DiskFamily:
     """start-disk-slow makes each fsync of the targets take longer; stop-disk-slow heals it.
 
-    How long a fsync took is seen by nobody but the node itself, so there is no proof to give: a
+    How long a fsync took is seen by nobody but the node itself, so its proofs claim nothing: a
     directed schedule uses it, and the rotation of ``--nemesis`` does not.
     """
 
     faults = frozenset({"disk-slow"})
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, ledger: Ledger | None = None) -> None:
         self._world = world
+        self._ledger = ledger or Ledger()
 
     def kinds(self, name: str) -> frozenset[Fault]:
         """None is demanded."""
@@ -37,8 +48,12 @@ class DiskFamily:
         """Slow the disks."""
         names = resolve_targets(self._world, act, await self._world.running.primaries())
         extra_ms = float(act.parameters["extra_ms"])
-        await gather_in_order([self._world.testbed.slow_disk(name, extra_ms) for name in names])
-        return names, act.parameters, ()
+        await gather_in_order([self._slow(name, extra_ms) for name in names])
+        proofs = [
+            mask(self._world, name, (name,), None, "not seen from outside", self._ledger)
+            for name in names
+        ]
+        return names, act.parameters, proofs
 
     async def stop(self, act: Act) -> Outcome:
         """Right speed again."""
@@ -53,5 +68,9 @@ class DiskFamily:
     async def _slow(self, name: str, extra_ms: float) -> None:
         try:
             await self._world.testbed.slow_disk(name, extra_ms)
-        except (ConnectionError, TimeoutError):
+        except TimeoutError:
+            self._ledger.owe(
+                name, partial(self._slow, name, extra_ms)
+            )  # paused: once it goes on
+        except ConnectionError:
             return  # a dead node comes back at right speed

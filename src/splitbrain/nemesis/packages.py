@@ -1,13 +1,8 @@
 """Weaves the families that a test asks for into one nemesis and one schedule.
 
-The rotation begins a fault, lets it last, ends it, leaves a quiet time in which the system must
-recover, and goes on; now and then a second fault begins while the first one lasts.  Packages take
-turns in a shuffled order, so that each gets its share even in a short run.
-
-With the interval I: a fault lasts between 1/2 I and I, the quiet time is uniform in (1/5 I, 7/5 I),
-and with probability 0.3 another fault begins at about half of the first.  In the first turn of the
-packages nothing overlaps and quiet times are at most 1 I, so that even a short run shows each fault
-by itself.
+To add a fault of your own, write a class with the members of :class:`splitbrain.nemesis.base.Family`
+and put ``FamilyNemesis([YourFamily(world)])`` into a ``FaultPackage`` of its own, or the family into
+the list that :func:`make_packages` makes.
 """
 
 from __future__ import annotations
@@ -22,18 +17,19 @@ from splitbrain.contracts.fault import Fault
 from splitbrain.contracts.generator import PENDING, Context, Emit, Generator, Pending
 from splitbrain.contracts.nemesis import FaultPackage
 from splitbrain.contracts.test import World
-from splitbrain.env.random import Stream
 from splitbrain.errors import HarnessError
 from splitbrain.history.op import NEMESIS, Op
 from splitbrain.nemesis.admin import AdminFamily
-from splitbrain.nemesis.base import Draft, Family, completion, unpack
+from splitbrain.nemesis.base import Family, completion, unpack
 from splitbrain.nemesis.clock import ClockFamily
 from splitbrain.nemesis.disk import DiskFamily
+from splitbrain.nemesis.ledger import Ledger
 from splitbrain.nemesis.network import NetworkFamily
 from splitbrain.nemesis.partition import PartitionFamily
 from splitbrain.nemesis.process import ProcessFamily
+from splitbrain.nemesis.rotation import Nothing, rotation
 
-__all__ = ["PACKAGES", "FamilyNemesis", "Rotation", "make_packages"]
+__all__ = ["FAULT_PACKAGE", "LEGEND", "PACKAGES", "SINGLE", "FamilyNemesis", "make_packages"]
 
 PACKAGES: Mapping[str, frozenset[Fault]] = {
     "partition": frozenset({Fault.PARTITION}),
@@ -63,8 +59,6 @@ SINGLE: Mapping[str, frozenset[Fault]] = {
     "reordering": frozenset({Fault.REORDERING}),
 }
 """Kinds of ``network`` that can be asked for alone; not among ``all``, which has them."""
-
-_SECOND = 0.3
 
 
 class FamilyNemesis:
@@ -108,163 +102,16 @@ class FamilyNemesis:
         return completion(op, act, outcome)
 
     async def teardown(self) -> None:
-        """Heal everything."""
+        """Heal everything: every family, even if one fails; the first failure is raised then."""
+        self._started.clear()
+        failures: list[Exception] = []
         for family in self._all:
-            await family.heal()
-
-
-class _Active(msgspec.Struct, frozen=True):
-    """A fault that lasts: its stop is due at ``until_ns``."""
-
-    until_ns: int
-    fault: str
-    id: str
-
-
-class _Upcoming(msgspec.Struct, frozen=True):
-    """All that is random of the next fault, drawn once, so that asking twice gives one answer."""
-
-    draft: Draft
-    lasts_ns: int
-    quiet_ns: int
-    second: bool
-
-
-class Rotation(msgspec.Struct, frozen=True, kw_only=True):
-    """The schedule: an immutable generator of nemesis operations, for ever.
-
-    Attributes:
-        names: packages in rotation.
-        drafts: package name -> its family.
-        interval_ns: I.
-        upcoming: the next fault to begin.
-        due_ns: when it begins.
-        bag: packages still to come in this turn.
-        active: faults that last, the next one to end first.
-        count: faults begun so far.
-        most: at most so many faults at once.
-    """
-
-    names: tuple[str, ...]
-    drafts: Mapping[str, Family]
-    interval_ns: int
-    upcoming: _Upcoming
-    due_ns: int
-    bag: tuple[str, ...] = ()
-    active: tuple[_Active, ...] = ()
-    count: int = 0
-    most: int = 2
-
-    def op(
-        self, test: Mapping[str, Any], ctx: Context
-    ) -> Emit | Literal[Pending.PENDING] | None:
-        """The next start or stop, at its time."""
-        if ctx.some_free_process() is None:
-            return PENDING
-        if self.active and self.active[0].until_ns <= self.due_ns:
-            return self._stop(ctx)
-        return self._start(ctx)
-
-    def _stop(self, ctx: Context) -> Emit:
-        ending, *rest = self.active
-        now_ns = max(ctx.time_ns, ending.until_ns)
-        due_ns = self.due_ns if rest else now_ns + self.upcoming.quiet_ns
-        value = {"id": ending.id, "fault": ending.fault}
-        op = Op(
-            time_ns=now_ns,
-            process=NEMESIS,
-            type="invoke",
-            f=f"stop-{ending.fault}",
-            value=value,
-        )
-        return Emit(op, msgspec.structs.replace(self, active=tuple(rest), due_ns=due_ns))
-
-    def _start(self, ctx: Context) -> Emit:
-        draft = self.upcoming.draft
-        now_ns = max(ctx.time_ns, self.due_ns)
-        id_ = f"{draft.fault}-{self.count + 1}"
-        value = {
-            "id": id_,
-            "fault": draft.fault,
-            "targets": list(draft.targets),
-            "parameters": dict(draft.parameters),
-        }
-        op = Op(
-            time_ns=now_ns,
-            process=NEMESIS,
-            type="invoke",
-            f=f"start-{draft.fault}",
-            value=value,
-        )
-        active = self.active
-        if draft.lasting:
-            active = (*active, _Active(now_ns + self.upcoming.lasts_ns, draft.fault, id_))
-            active = tuple(sorted(active, key=lambda fault: fault.until_ns))
-        if not active:
-            due_ns = now_ns + self.upcoming.quiet_ns
-        elif self.upcoming.second and len(active) < self.most:
-            due_ns = now_ns + self.upcoming.lasts_ns // 2
-        else:
-            due_ns = _NEVER_NS  # set by the stop that leaves nothing active
-        bag, upcoming = _draw(
-            self.names,
-            self.drafts,
-            self.interval_ns,
-            self.bag,
-            ctx.random,
-            first_turn=self.count + 1 < len(self.names),
-        )
-        following = msgspec.structs.replace(
-            self, bag=bag, upcoming=upcoming, due_ns=due_ns, active=active, count=self.count + 1
-        )
-        return Emit(op, following)
-
-    def update(self, test: Mapping[str, Any], ctx: Context, event: Op) -> Generator:
-        """Events change nothing."""
-        return self
-
-
-_NEVER_NS = 1 << 62
-
-
-def _draw(
-    names: tuple[str, ...],
-    drafts: Mapping[str, Family],
-    interval_ns: int,
-    bag: tuple[str, ...],
-    stream: Stream,
-    *,
-    first_turn: bool,
-) -> tuple[tuple[str, ...], _Upcoming]:
-    """The next fault: its package from the bag, which is refilled in a shuffled order when empty."""
-    bag = bag or tuple(stream.sample(names, len(names)))
-    draft = drafts[bag[0]].draft(bag[0], stream)
-    lasts_ns = int(interval_ns * stream.uniform(0.5, 1.0))
-    quiet_ns = int(interval_ns * stream.uniform(0.2, 1.0 if first_turn else 1.4))
-    second = not first_turn and stream.random() < _SECOND
-    return bag[1:], _Upcoming(draft, lasts_ns, quiet_ns, second)
-
-
-def rotation(
-    names: tuple[str, ...],
-    drafts: Mapping[str, Family],
-    interval_ns: int,
-    now_ns: int,
-    stream: Stream,
-) -> Generator:
-    """A rotation whose first fault comes after 0.3 to 1 intervals."""
-    if not names:
-        return _Nothing()
-    bag, upcoming = _draw(names, drafts, interval_ns, (), stream, first_turn=True)
-    due_ns = now_ns + int(interval_ns * stream.uniform(0.3, 1.0))
-    return Rotation(
-        names=names,
-        drafts=drafts,
-        interval_ns=interval_ns,
-        upcoming=upcoming,
-        due_ns=due_ns,
-        bag=bag,
-    )
+            try:
+                await family.heal()
+            except Exception as exc:  # noqa: BLE001 - the others must still heal
+                failures.append(exc)
+        if failures:
+            raise failures[0]
 
 
 class HealAll(msgspec.Struct, frozen=True):
@@ -277,36 +124,20 @@ class HealAll(msgspec.Struct, frozen=True):
         if ctx.some_free_process() is None:
             return PENDING
         op = Op(time_ns=ctx.time_ns, process=NEMESIS, type="invoke", f="heal-all")
-        return Emit(op, _Nothing())
+        return Emit(op, Nothing())
 
     def update(self, test: Mapping[str, Any], ctx: Context, event: Op) -> Generator:
         """Events change nothing."""
         return self
 
 
-class _Nothing(msgspec.Struct, frozen=True):
-    """Exhausted."""
-
-    def op(self, test: Mapping[str, Any], ctx: Context) -> None:
-        """Nothing more."""
-
-    def update(self, test: Mapping[str, Any], ctx: Context, event: Op) -> Generator:
-        """Nothing changes."""
-        return self
-
-
 def make_packages(world: World) -> Sequence[FaultPackage]:
     """One package that rotates all that the spec asks for, and understands every other fault too."""
-    partition, process, clock = PartitionFamily(world), ProcessFamily(world), ClockFamily(world)
-    network = NetworkFamily(world)
-    families: list[Family] = [
-        process,
-        partition,
-        network,
-        clock,
-        DiskFamily(world),
-        AdminFamily(world),
-    ]
+    ledger = Ledger()
+    partition, process = PartitionFamily(world, ledger), ProcessFamily(world, ledger)
+    clock, network = ClockFamily(world, ledger), NetworkFamily(world, ledger)
+    disk, admin = DiskFamily(world, ledger), AdminFamily(world)
+    families: list[Family] = [process, partition, network, clock, disk, admin]
     home: dict[str, Family] = {
         "partition": partition,
         "kill": process,
@@ -319,11 +150,10 @@ def make_packages(world: World) -> Sequence[FaultPackage]:
     names = world.spec.nemesis
     kinds = frozenset(kind for name in names for kind in home[name].kinds(name))
     schedule = rotation(
-        names,
         {name: home[name] for name in names},
         int(world.interval_s * 1e9),
         world.testbed.time_ns(),
-        world.random.stream("rotation"),
+        world.random.child("rotation"),
     )
     return (
         FaultPackage(

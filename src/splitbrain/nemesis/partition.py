@@ -2,6 +2,10 @@
 
 A *cut* is a set of directed pairs.  Only links between nodes are cut; clients still reach every
 node, so that a deposed leader can go on answering those who ask it.
+
+The proof of a cut link is a probe that passed before and does not pass after.  A link on which
+nothing passed before the cut shows nothing: it is masked where another fault explains that, and
+without proof where none does.
 """
 
 from __future__ import annotations
@@ -12,7 +16,8 @@ from splitbrain.contracts.fault import Cut, Fault, Proof
 from splitbrain.contracts.test import World
 from splitbrain.env.random import Stream
 from splitbrain.errors import HarnessError
-from splitbrain.nemesis.base import Act, Draft, Outcome, mask
+from splitbrain.nemesis.base import Act, Draft, Outcome, down, mask
+from splitbrain.nemesis.ledger import LINKS, Ledger
 
 __all__ = ["SHAPES", "PartitionFamily", "cut_between"]
 
@@ -104,6 +109,9 @@ SHAPES: Mapping[str, Shaper] = {
 }
 """Named shapes; ``parameters["cut"]`` gives any other by its pairs."""
 
+_PATIENCE = 4
+"""A probe after the cut is waited for at least so many times longer than the one before took."""
+
 _WEIGHTS = {"isolate-leader": 3, "leader-in-minority": 2, "halves": 2}
 
 
@@ -120,8 +128,9 @@ class PartitionFamily:
 
     faults = frozenset({"partition"})
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, ledger: Ledger | None = None) -> None:
         self._world = world
+        self._ledger = ledger or Ledger()
         one_way = Fault.ONE_WAY in world.faults
         self._shapes = [
             name
@@ -139,7 +148,7 @@ class PartitionFamily:
         """A shape, those that depose the leader more often than others."""
         return Draft(fault="partition", parameters={"shape": stream.choice(self._shapes)})
 
-    async def _cut(self, act: Act) -> Cut:
+    def _cut(self, act: Act, leader: str | None) -> Cut:
         given = act.parameters.get("cut")
         nodes = self._world.spec.nodes
         if given is not None:
@@ -150,39 +159,77 @@ class PartitionFamily:
         shape = act.parameters.get("shape", "halves")
         if shape not in SHAPES:
             raise HarnessError(f"unknown partition shape {shape!r}; known: {', '.join(SHAPES)}")
-        primaries = await self._world.running.primaries()
-        stream = self._world.random.stream("partition", act.id)
-        return SHAPES[shape](nodes, stream, primaries[0] if primaries else None)
+        return SHAPES[shape](nodes, self._world.random.stream("partition", act.id), leader)
 
     async def start(self, act: Act) -> Outcome:
-        """Cut, and probe every cut link."""
-        cut = await self._cut(act)
+        """Probe the links, cut them, and probe them again."""
         primaries = await self._world.running.primaries()
-        await self._world.testbed.net.cut(act.id, cut)
-        proofs = await self._probe(cut, expect=False) if _proven(act) else []
+        cut = self._cut(act, primaries[0] if primaries else None)
+        net = self._world.testbed.net
+        if not _proven(act):
+            self._ledger.began(act.id, "partition", links=cut)
+            await net.cut(act.id, cut)
+            return (), {**act.parameters, "cut": [list(pair) for pair in cut]}, ()
+        alive = tuple(link for link in cut if not self._dead(link))
+        began_ns = self._world.testbed.time_ns()
+        before = await net.reach(alive, timeout_s=self._world.election_s)
+        took_s = (self._world.testbed.time_ns() - began_ns) / 1e9
+        self._ledger.began(act.id, "partition", links=cut)
+        await net.cut(act.id, cut)
+        open_ = tuple(link for link in alive if before.get(link))
+        timeout_s = max(0.35 * self._world.election_s, _PATIENCE * took_s if open_ else 0.0)
+        after = await net.reach(open_, timeout_s=min(timeout_s, 2 * self._world.election_s))
+        proofs = [
+            self._cut_off(act.id, link, before.get(link), after.get(link)) for link in cut
+        ]
         parameters = {**act.parameters, "cut": [list(pair) for pair in cut]}
         if primaries:
             parameters["leader"] = primaries[0]
         return (), parameters, proofs
 
+    def _dead(self, link: tuple[str, str]) -> bool:
+        nodes = self._world.testbed.nodes
+        return any(end in nodes and down(self._world, end) is not None for end in link)
+
+    def _ends(self, link: tuple[str, str]) -> tuple[str, ...]:
+        return tuple(end for end in link if end in self._world.testbed.nodes)
+
+    def _cut_off(
+        self, id_: str, link: tuple[str, str], before: bool | None, after: bool | None
+    ) -> Proof:
+        target = f"{link[0]}->{link[1]}"
+        if before is not True:
+            other = self._ledger.disturbance(link, LINKS, but=id_)
+            if other is not None:
+                seen = "no probe arrived before the cut either"
+                return Proof(target=target, masked=other, observed=seen)
+            seen = "no probe arrived before" if before is False else "not probed"
+            return mask(self._world, target, self._ends(link), None, seen, self._ledger)
+        seen = {True: "a probe arrived", False: "no probe arrived", None: "not probed"}[after]
+        effective = None if after is None else not after
+        return mask(self._world, target, self._ends(link), effective, seen, self._ledger)
+
     async def stop(self, act: Act) -> Outcome:
         """Heal this cut, and probe that a new connection passes."""
         await self._world.testbed.net.heal(act.id)
+        self._ledger.ended(act.id)
+        if not _proven(act):
+            return (), act.parameters, ()
         cut = tuple((str(i), str(j)) for i, j in act.parameters.get("cut", ()))
-        return (), act.parameters, await self._probe(cut, expect=True) if _proven(act) else []
+        alive = tuple(link for link in cut if not self._dead(link))
+        reached = await self._world.testbed.net.reach(alive, timeout_s=self._world.election_s)
+        return (), act.parameters, [self._healed(link, reached.get(link)) for link in cut]
+
+    def _healed(self, link: tuple[str, str], got: bool | None) -> Proof:
+        target = f"{link[0]}->{link[1]}"
+        other = self._ledger.disturbance(link, LINKS)
+        if got is not True and other is not None:
+            return Proof(target=target, masked=other, observed="no probe arrived")
+        seen = {True: "a probe arrived", False: "no probe arrived", None: "not probed"}[got]
+        return mask(self._world, target, self._ends(link), got, seen, self._ledger)
 
     async def heal(self) -> Outcome:
         """Heal every cut and shape."""
         await self._world.testbed.net.heal(None)
+        self._ledger.healed(LINKS)
         return (), {}, ()
-
-    async def _probe(self, cut: Cut, *, expect: bool) -> list[Proof]:
-        timeout_s = 0.35 * self._world.election_s if not expect else self._world.election_s
-        reached = await self._world.testbed.net.reach(cut, timeout_s=timeout_s)
-        proofs = []
-        for i, j in cut:
-            got = reached.get((i, j))
-            seen = {True: "a probe arrived", False: "no probe arrived", None: "not probed"}[got]
-            effective = None if got is None else got == expect
-            proofs.append(mask(self._world, f"{i}->{j}", (i, j), effective, seen))
-        return proofs

@@ -1,4 +1,8 @@
-"""Faults of whole nodes: kill, loss of power, pause."""
+"""Faults of whole nodes: kill, loss of power, pause.
+
+They are proven by the process itself: gone, or stopped.  That a loss of power also took what was
+not on the disk cannot be seen from outside, for there may have been nothing to take.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,35 @@ from splitbrain.contracts.fault import Fault, Proof
 from splitbrain.contracts.test import World
 from splitbrain.contracts.testbed import Node
 from splitbrain.env.random import Stream
-from splitbrain.nemesis.base import Act, Draft, Outcome, gather_in_order, mask, resolve_targets
+from splitbrain.nemesis.base import (
+    Act,
+    Draft,
+    Outcome,
+    down,
+    gather_in_order,
+    mask,
+    resolve_targets,
+)
+from splitbrain.nemesis.ledger import HOLDS, Ledger
 
 __all__ = ["ProcessFamily"]
 
 _ROLES = ("leader", "leader", "one", "minority", "minority", "majority", "all")
+_DEAD = frozenset({"kill", "power"})
+_PAUSED = frozenset({"pause"})
 
 
 class ProcessFamily:
-    """start-kill, start-power: the node is gone, stop restarts it; start-pause, stop resumes it."""
+    """start-kill, start-power: the node is gone, stop restarts it; start-pause, stop resumes it.
+
+    A node that two faults hold goes on when the last of them ends.
+    """
 
     faults = frozenset({"kill", "power", "pause"})
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, ledger: Ledger | None = None) -> None:
         self._world = world
+        self._ledger = ledger or Ledger()
 
     def kinds(self, name: str) -> frozenset[Fault]:
         """The package's own kind."""
@@ -33,7 +52,8 @@ class ProcessFamily:
         """Kill or pause the targets, and look at their processes."""
         primaries = await self._world.running.primaries()
         names = resolve_targets(self._world, act, primaries)
-        before = {name: self._world.testbed.node(name).state().status for name in names}
+        before = {name: down(self._world, name, self._ledger) for name in names}
+        self._ledger.began(act.id, act.fault, nodes=names)
         await gather_in_order(
             [self._hurt(self._world.testbed.node(n), act.fault) for n in names]
         )
@@ -44,19 +64,31 @@ class ProcessFamily:
         return names, parameters, proofs
 
     async def stop(self, act: Act) -> Outcome:
-        """Restart or resume the targets, and see them run."""
+        """Restart or resume the targets that no other fault holds, and see them run."""
+        self._ledger.ended(act.id)
+        rivals = _PAUSED if act.fault == "pause" else _DEAD
         nodes = [self._world.testbed.node(name) for name in act.targets]
-        await gather_in_order([self._mend(node, act.fault) for node in nodes])
+        free = [n for n in nodes if self._ledger.disturbance((n.name,), rivals) is None]
+        await gather_in_order([self._mend(node, act.fault) for node in free])
         proofs = []
         for node in nodes:
             seen = (await node.observe()).process
+            words = f"process {seen}"
             proofs.append(
-                mask(self._world, node.name, (node.name,), seen == "running", f"process {seen}")
+                mask(
+                    self._world,
+                    node.name,
+                    (node.name,),
+                    seen == "running",
+                    words,
+                    self._ledger,
+                )
             )
         return act.targets, act.parameters, proofs
 
     async def heal(self) -> Outcome:
         """Resume and restart whatever is not running."""
+        self._ledger.healed(HOLDS)
         nodes = list(self._world.testbed.nodes.values())
         await gather_in_order([node.resume() for node in nodes])
         await gather_in_order([node.restart() for node in nodes])
@@ -75,12 +107,16 @@ class ProcessFamily:
             await node.resume()
         else:
             await node.restart()
+        if node.state().status == "running":
+            await self._ledger.settle(node.name)
 
-    async def _proof(self, name: str, fault: str, before: str) -> Proof:
-        if before in ("killed", "exited"):
-            return Proof(target=name, masked="kill", observed="was down already")
-        if before == "paused" and fault == "pause":
-            return Proof(target=name, masked="pause", observed="was paused already")
-        seen = (await self._world.testbed.node(name).observe()).process
+    async def _proof(self, name: str, fault: str, before: str | None) -> Proof:
+        """What is seen of a target that was alive; one that is already as wished is masked."""
+        if before is not None and not (before == "pause" and fault != "pause"):
+            return Proof(target=name, masked=before, observed=f"was held by {before} already")
+        node = self._world.testbed.node(name)
+        seen = (await node.observe()).process
+        if node.state().status == "exited":
+            return Proof(target=name, masked="node-crash", observed="ended by itself")
         wanted = "stopped" if fault == "pause" else "absent"
         return Proof(target=name, effective=seen == wanted, observed=f"process {seen}")

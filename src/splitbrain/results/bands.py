@@ -93,12 +93,12 @@ def _sequence(value: Any) -> list[Any]:
 
 
 def _proofs(band: Band) -> list[Mapping[str, Any]]:
-    """The start's observations, or the stop's where none was due yet (faults of probability)."""
+    """The start's observations, or the stop's where the start made none (faults of chance)."""
     first, last = (
         [item for item in _sequence(value.get("proof")) if isinstance(item, Mapping)]
         for value in (band.value, band.stop_value)
     )
-    return last if last and all(item.get("masked") for item in first) else first
+    return first or last
 
 
 def _application(band: Band, history: History) -> Application:
