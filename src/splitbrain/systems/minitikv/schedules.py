@@ -25,9 +25,15 @@ def _at(
     )
 
 
-def _between(one: str, other: str) -> list[list[str]]:
-    """The cut of both directions."""
-    return [[one, other], [other, one]]
+def _cut(time_s: float, id: str, *pairs: str) -> ScheduledFault:  # noqa: A002
+    """Cut links such as ``n1-n2``, at once: the probes of a proof would take too long."""
+    ends = [pair.split("-") for pair in pairs]
+    both = [link for i, j in ends for link in ([i, j], [j, i])]
+    return _at(time_s, "start-partition", id, cut=both, proof=False)
+
+
+def _heal(time_s: float, id: str) -> ScheduledFault:  # noqa: A002
+    return _at(time_s, "stop-partition", id)
 
 
 def _campaign(time_s: float, node: str) -> ScheduledFault:
@@ -44,18 +50,18 @@ def _vote_not_durable(begin_s: float) -> Sequence[ScheduledFault]:
     """
     t, tag = begin_s, f"{begin_s:g}"
     return (
-        _at(t, "start-partition", f"apart-{tag}", cut=_between("n1", "n3")),
+        _cut(t, f"apart-{tag}", "n1-n3"),
         _at(t + 0.5, "start-kill", f"kill-{tag}", "n1"),
         _at(t + 0.6, "stop-kill", f"kill-{tag}", "n1"),
-        _at(t + 0.7, "start-partition", f"split-{tag}", cut=_between("n1", "n2")),
-        _at(t + 1.1, "stop-partition", f"apart-{tag}"),
+        _cut(t + 0.7, f"split-{tag}", "n1-n2"),
+        _heal(t + 1.1, f"apart-{tag}"),
         _at(t + 1.4, "start-delay", f"slow-{tag}", links=[["n3", "n1"]], delay_ms=600.0),
         _campaign(t + 2.2, "n1"),  # n3 votes at t + 2.8, n1 knows it at t + 3.4
         _at(t + 2.9, "start-power", f"power-{tag}", "n3"),
         _at(t + 3.0, "stop-power", f"power-{tag}", "n3"),
         _campaign(t + 3.1, "n2"),
         _at(t + 3.5, "stop-delay", f"slow-{tag}"),
-        _at(t + 6.0, "stop-partition", f"split-{tag}"),
+        _heal(t + 6.0, f"split-{tag}"),
     )
 
 
