@@ -78,8 +78,9 @@ _ALL = (
         name="dropped-proposal-says-no",
         id="R27",
         story="A leader that steps down answers 'certainly not done' for what it had appended; its "
-        "successor may commit it all the same.",
-        anomalies=("failed-write-visible", "not-linearizable"),
+        "successor may commit it all the same. The client, told no, may try again: then the write "
+        "is applied twice.",
+        anomalies=("failed-write-visible", "write-applied-twice", "not-linearizable"),
         nemesis=("partition", "pause"),
         harmless=("clock",),
         needs_fault=True,
@@ -114,6 +115,18 @@ _ALL = (
         "(Raft, figure 8). Another leader may still overwrite it.",
         anomalies=_LOSS,
         schedule="commit-old-term",
+        options={
+            "election-timeouts": "n1=6,n2=15,n3=15",
+            "entries-per-append": 1,
+            "inflight": 1,
+            "op-timeout": 10,
+        },
+        spec={
+            "nodes": ("n1", "n2", "n3"),
+            "concurrency": 30,
+            "rate_hz": 20.0,
+            "time_limit_s": 70.0,
+        },
         harmless=("clock",),
         needs_fault=True,
     ),

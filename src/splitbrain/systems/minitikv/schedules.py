@@ -65,9 +65,42 @@ def _vote_not_durable(begin_s: float) -> Sequence[ScheduledFault]:
     )
 
 
+def _commit_old_term(begin_s: float) -> Sequence[ScheduledFault]:
+    """Figure 8 of the Raft paper: n1 leads, then n2, n1 and n2 again, each elected by n3.
+
+    What n1 and n2 tell n3 takes 600 ms, so that of the second leader's log nothing reaches n3, and
+    of the third one's only the first entry: one of n1's own first term, which only n1 and n3 have
+    then.  n2's log ends with a later term, so n2 may be elected and overwrite it.  n1 is not
+    restarted, so that it still answers the client that asked for the write.
+    """
+    t, tag = begin_s, f"{begin_s:g}"
+    slow = [["n1", "n3"], ["n2", "n3"]]
+    return (
+        _at(t - 2.0, "start-admin", "", "leader", action="transfer-leader", to="n1"),
+        _cut(t, f"n1-n2-{tag}", "n1-n2"),
+        _cut(t, f"n1-n3-{tag}", "n1-n3"),
+        _at(t + 0.1, "start-delay", f"slow-{tag}", links=slow, delay_ms=600.0),
+        _campaign(t + 1.4, "n2"),  # n3 votes at t + 2.6
+        _cut(t + 2.9, f"n2-n3-{tag}", "n2-n3"),
+        _heal(t + 3.1, f"n1-n3-{tag}"),
+        _campaign(t + 3.2, "n1"),  # refused: learns of n2's term
+        _campaign(t + 4.0, "n1"),  # n3 votes at t + 5.2, has n1's first old entry at t + 6.4
+        _cut(t + 6.7, f"n1-n3-again-{tag}", "n1-n3"),
+        _heal(t + 6.8, f"n2-n3-{tag}"),
+        _at(t + 6.9, "stop-delay", f"slow-{tag}"),
+        _campaign(t + 8.0, "n2"),  # refused: learns of n1's term
+        _campaign(t + 8.2, "n2"),
+        _heal(t + 10.5, f"n1-n2-{tag}"),
+        _heal(t + 10.6, f"n1-n3-again-{tag}"),
+    )
+
+
 SCHEDULES: Mapping[str, Sequence[ScheduledFault]] = {
     "vote-not-durable": tuple(
         fault for turn in range(4) for fault in _vote_not_durable(3.0 + 12.0 * turn)
+    ),
+    "commit-old-term": tuple(
+        fault for turn in range(4) for fault in _commit_old_term(10.0 + 15.0 * turn)
     ),
 }
 """By name, as in ``--faults NAME``."""
