@@ -66,6 +66,19 @@ def test_stale_read():
 
 
 KINDS = {
+    "twice: a write that was answered late came back after another": (
+        "write-applied-twice",
+        """
+        1 invoke write 5
+        3 invoke read nil
+        3 ok read 5
+        3 invoke write 7
+        3 ok write 7
+        1 ok write 5
+        2 invoke read nil
+        2 ok read 5
+        """,
+    ),
     "stale: a lagging replica among fresh ones": (
         "stale-read",
         """

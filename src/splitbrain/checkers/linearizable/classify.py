@@ -6,6 +6,7 @@
 ``read-from-future``         a value was read before its write began
 ``stale-read``               a value was read that had been overwritten before the read began
 ``lost-write``               the same, but the acknowledged newer write is not seen later either
+``write-applied-twice``      a value was read, overwritten, and read again, though written once
 ``not-linearizable``         none of these: no order explains all, though each pair may look fine
 ===========================  ===================================================================
 
@@ -88,7 +89,7 @@ def classify(
     ]
     observers.sort(key=lambda call: call.end)
     if not key.appends:
-        for look in (_unwritten, _overwritten):
+        for look in (_unwritten, _overwritten, _applied_twice):
             for observer in observers:
                 finding = look(observer, key)
                 if finding is not None:
@@ -161,6 +162,34 @@ def _overwritten(observer: Call, key: _Key) -> Finding | None:
     if overwrites and _is_lost(observer, overwrites, key):
         return _lost(observer, newest, tuple(involved))
     return _stale(observer, newest, overwrites, key, tuple(involved))
+
+
+def _applied_twice(observer: Call, key: _Key) -> Finding | None:
+    """The one write of the value took effect before another began, and again after that one ended."""
+    value = observer.action[1]
+    origins = key.writers(value)
+    sightings = [read for read in key.reads if read.action[1] == value]
+    if len(origins) != 1 or value == key.initial or not sightings or key.refused(value):
+        return None
+    first = min(sightings, key=lambda read: read.end)
+    between = [
+        call
+        for call in key.writes
+        if first.end < call.begin and call.end < observer.begin and call.action[-1] != value
+    ]
+    if not between or first is observer:
+        return None
+    other = max(between, key=lambda call: call.end)
+    origin = origins[0]
+    return Finding(
+        kind="write-applied-twice",
+        explanation=f"{_written(origin)} by process {origin.invoke.process} took effect twice: "
+        f"process {first.invoke.process} read {show(value)} at "
+        f"{when(first.completion or first.invoke)}, {_written(other)} by process "
+        f"{other.invoke.process} had replaced it by {when(other.completion or other.invoke)}, "
+        f"and {_seen(observer)} saw it again",
+        calls=(origin, first, other, observer),
+    )
 
 
 def _is_lost(observer: Call, overwrites: list[Call], key: _Key) -> bool:
