@@ -7,18 +7,18 @@ A plug-in file given by ``--load FILE.py`` adds to the same tables: it defines a
     SYSTEMS = {"my-store": make_system}            # () -> System
     SUBSTRATES = {"my-cloud": make_substrate}      # () -> Substrate
     OPTIONS = {"my-option": "what it does"}
+
+A mistake in such a file, when it is loaded or when its factories are called, is told by file and
+line.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import sys
-import traceback
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -29,9 +29,24 @@ from splitbrain.contracts.system import System
 from splitbrain.contracts.test import Test
 from splitbrain.contracts.testbed import Substrate
 from splitbrain.contracts.workload import Workload
-from splitbrain.errors import PluginError, RequestError, UnknownName, Unsupported
+from splitbrain.errors import (
+    PluginError,
+    RequestError,
+    SplitbrainError,
+    UnknownName,
+    Unsupported,
+)
+from splitbrain.loading import NAME, line_in, line_of, load_module
 
-__all__ = ["Catalog", "builtin", "inside_model", "load", "resolve"]
+__all__ = [
+    "Catalog",
+    "builtin",
+    "inside_model",
+    "load",
+    "make_system",
+    "make_workload",
+    "resolve",
+]
 
 Factory = Callable[..., Any]
 
@@ -82,6 +97,23 @@ SUBSTRATE_OPTIONS: Mapping[str, str] = {
     "clients": "local: cut puts a proxy before each node for our clients too",
     "cut-mode": "local: hold, reset or mixed: what a cut does to connections",
 }
+
+_MOST = 1_000_000.0
+_RANGES: Mapping[str, tuple[type, float, float]] = {
+    "scale": (float, 0.001, 1000.0),
+    "op-timeout": (float, 0.001, _MOST),
+    "ready-seconds": (float, 0.001, _MOST),
+    "recovery-seconds": (float, 0.0, _MOST),
+    "answered-share": (float, 0.0, 1.0),
+    "unproven-share": (float, 0.0, 1.0),
+    "check-seconds": (float, 0.0, _MOST),
+    "keys": (int, 1, _MOST),
+    "read-share": (float, 0.0, 1.0),
+    "values": (int, 1, _MOST),
+    "ops-per-key-min": (int, 1, _MOST),
+    "ops-per-key-max": (int, 1, _MOST),
+}
+"""Options that are numbers: whole or not, and between what."""
 
 
 def builtin() -> Catalog:
@@ -162,24 +194,26 @@ def resolve(spec: TestSpec, catalog: Catalog) -> Test:
         Unsupported: a fault that the substrate cannot inject.
     """
     _check_numbers(spec)
+    for name in spec.options:
+        if name not in catalog.options:
+            raise UnknownName("option", name, catalog.options)
+    _check_options(spec.options)
     workload = make_workload(spec, catalog)
-    system: System = _find("system", spec.system, catalog.systems)()
+    system = make_system(spec, catalog)
     if workload.vocabulary not in system.vocabularies:
         raise RequestError(
             f"workload {spec.workload!r} needs the vocabulary {workload.vocabulary!r}, which "
             f"{spec.system} does not offer"
         )
-    for name in spec.options:
-        if name not in catalog.options:
-            raise UnknownName("option", name, catalog.options)
     for bug in spec.bugs:
         if bug not in system.bugs:
             raise UnknownName("bug", bug, system.bugs)
     system.validate(spec)
-    substrate: Substrate = _find("substrate", spec.substrate, catalog.substrates)()
+    substrate = _make_substrate(spec, catalog)
     asked = _asked(spec, catalog)
-    _refuse_impossible(spec, asked, substrate)
-    possible = asked & substrate.supports
+    here, missing = _abilities(spec, substrate)
+    _refuse_impossible(spec, catalog, here, missing)
+    possible = asked & here
     outside = frozenset(kind for kind in possible if kind not in system.fault_model)
 
     from splitbrain.nemesis.packages import make_packages
@@ -190,34 +224,81 @@ def resolve(spec: TestSpec, catalog: Catalog) -> Test:
         system=system,
         substrate=substrate,
         packages=make_packages,
-        faults=(substrate.supports & frozenset(system.fault_model)) | possible,
+        faults=(here & frozenset(system.fault_model)) | possible,
         outside=outside,
     )
 
 
 def make_workload(spec: TestSpec, catalog: Catalog) -> Workload:
     """The workload of a spec alone: enough to judge a run again."""
-    workload: Workload = _find("workload", spec.workload, catalog.workloads)(spec)
+    workload: Workload = _make("workload", spec.workload, catalog.workloads, spec.load, spec)
     return workload
 
 
-def _find(kind: str, name: str, table: Mapping[str, Factory]) -> Factory:
+def make_system(spec: TestSpec, catalog: Catalog) -> System:
+    """The system of a spec alone."""
+    system: System = _make("system", spec.system, catalog.systems, spec.load)
+    return system
+
+
+def _make_substrate(spec: TestSpec, catalog: Catalog) -> Substrate:
+    made: Substrate = _make("substrate", spec.substrate, catalog.substrates, spec.load)
+    return made
+
+
+def _make(
+    kind: str, name: str, table: Mapping[str, Factory], load: Iterable[str], *given: Any
+) -> Any:
+    """What the factory of that name makes; what it raises is told, in plug-ins by file and line."""
     if name not in table:
         raise UnknownName(kind, name, table)
-    return table[name]
+    try:
+        return table[name](*given)
+    except SplitbrainError:
+        raise
+    except Exception as error:
+        for path in load:
+            line = line_in(path, error)
+            if line is not None:
+                problem = f"{kind} {name!r} cannot be made: {type(error).__name__}: {error}"
+                raise PluginError(path, line, problem) from error
+        raise
 
 
 def _check_numbers(spec: TestSpec) -> None:
     if spec.concurrency < 1:
         raise RequestError(f"--concurrency {spec.concurrency} must be at least 1")
-    if spec.time_limit_s <= 0:
-        raise RequestError(f"--time-limit {spec.time_limit_s} must be positive")
-    if spec.rate_hz < 0:
-        raise RequestError(f"--rate {spec.rate_hz} must not be negative")
+    if not 0 < spec.time_limit_s < math.inf:
+        raise RequestError(f"--time-limit {spec.time_limit_s:g} must be a positive number")
+    if not 0 <= spec.rate_hz < math.inf:
+        raise RequestError(f"--rate {spec.rate_hz:g} must be a number, 0 (no limit) or more")
+    interval_s = spec.nemesis_interval_s
+    if interval_s is not None and not 0 < interval_s < math.inf:
+        raise RequestError(f"--nemesis-interval {interval_s:g} must be a positive number")
     if not spec.nodes:
         raise RequestError("--nodes must be at least 1")
     if len(set(spec.nodes)) != len(spec.nodes):
         raise RequestError(f"a node is named twice: {', '.join(spec.nodes)}")
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    for name, value in options.items():
+        if name not in _RANGES:
+            continue
+        kind, least, most = _RANGES[name]
+        number = value if isinstance(value, int | float) else math.nan
+        whole = kind is float or isinstance(value, int)
+        if isinstance(value, bool) or not whole or not least <= number <= most:
+            words = "a whole number" if kind is int else "a number"
+            raise RequestError(
+                f"option {name}={value}: {words} from {least:g} to {most:g} is needed"
+            )
+    fewest, most_ops = options.get("ops-per-key-min", 100), options.get("ops-per-key-max", 200)
+    if fewest > most_ops:
+        raise RequestError(
+            f"options ops-per-key-min={fewest} and ops-per-key-max={most_ops}: the first must not "
+            "be larger; set both (defaults 100 and 200)"
+        )
 
 
 def _asked(spec: TestSpec, catalog: Catalog) -> frozenset[Fault]:
@@ -229,21 +310,32 @@ def _asked(spec: TestSpec, catalog: Catalog) -> frozenset[Fault]:
     return frozenset(kinds)
 
 
-def _refuse_impossible(spec: TestSpec, asked: frozenset[Fault], substrate: Substrate) -> None:
-    """A package of which nothing is possible here is refused; of others, what is possible runs."""
-    from splitbrain.nemesis.packages import PACKAGES, SINGLE
+def _abilities(
+    spec: TestSpec, substrate: Substrate
+) -> tuple[frozenset[Fault], Mapping[Fault, str]]:
+    """The faults possible under this spec's options, and for the others what would help.
 
+    A substrate whose options take abilities away has ``impossible(spec)``, which maps each such
+    fault to what would make it possible, and raises RequestError for a malformed option.
+    """
+    ask = getattr(substrate, "impossible", None)
+    lost: Mapping[Fault, str] = {} if ask is None else ask(spec)
+    return substrate.supports - frozenset(lost), {**substrate.missing, **lost}
+
+
+def _refuse_impossible(
+    spec: TestSpec, catalog: Catalog, here: frozenset[Fault], missing: Mapping[Fault, str]
+) -> None:
+    """A package of which nothing is possible here is refused; of others, what is possible runs."""
     for name in spec.nemesis:
-        kinds = {**PACKAGES, **SINGLE}[name]
-        if kinds & substrate.supports:
-            continue
-        kind = min(kinds)
-        why = substrate.missing.get(kind, "no substrate of this version has it")
-        raise Unsupported(f"fault {name!r} is not possible on {spec.substrate}: {why}")
+        kinds = catalog.nemeses[name]
+        if not kinds & here:
+            why = missing.get(min(kinds), "no substrate of this version has it")
+            raise Unsupported(f"fault {name!r} is not possible on {spec.substrate}: {why}")
     for fault in spec.schedule:
         word = fault.f.partition("-")[2]
-        if word in Fault._value2member_map_ and Fault(word) not in substrate.supports:
-            why = substrate.missing.get(Fault(word), "no substrate of this version has it")
+        if word in Fault._value2member_map_ and Fault(word) not in here:
+            why = missing.get(Fault(word), "no substrate of this version has it")
             raise Unsupported(f"scheduled fault {fault.f!r} on {spec.substrate}: {why}")
 
 
@@ -251,9 +343,8 @@ def inside_model(spec: TestSpec, catalog: Catalog) -> tuple[str, ...]:
     """What ``--nemesis all`` means: every package possible here and inside the fault model."""
     from splitbrain.nemesis.packages import PACKAGES
 
-    system: System = _find("system", spec.system, catalog.systems)()
-    substrate: Substrate = _find("substrate", spec.substrate, catalog.substrates)()
-    inside = substrate.supports & frozenset(system.fault_model)
+    here, _ = _abilities(spec, _make_substrate(spec, catalog))
+    inside = here & frozenset(make_system(spec, catalog).fault_model)
     return tuple(name for name, kinds in PACKAGES.items() if kinds & inside)
 
 
@@ -264,47 +355,21 @@ def load(paths: Iterable[str], catalog: Catalog) -> Catalog:
         PluginError: a file that does not load; names its file and line.
     """
     for path in paths:
-        module = _load_module(Path(path))
+        module = load_module(Path(path))
         changes: dict[str, Any] = {}
         for table in ("workloads", "systems", "substrates", "options"):
             added = getattr(module, table.upper(), {})
             if not isinstance(added, Mapping):
-                line = _line_of(Path(path), table.upper())
+                line = line_of(Path(path), table.upper())
                 kind = type(added).__name__
                 raise PluginError(path, line, f"{table.upper()} must be a mapping, not {kind}")
             for name, factory in added.items():
+                line = line_of(Path(path), table.upper())
+                if not isinstance(name, str) or not NAME.fullmatch(name):
+                    problem = f"{table.upper()}: {name!r} is no name (such as my-register)"
+                    raise PluginError(path, line, problem)
                 if table != "options" and not callable(factory):
-                    line = _line_of(Path(path), table.upper())
                     raise PluginError(path, line, f"{table.upper()}[{name!r}] is not callable")
             changes[table] = {**getattr(catalog, table), **added}
         catalog = msgspec.structs.replace(catalog, **changes)
     return catalog
-
-
-def _load_module(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise PluginError(path, None, "no such file; --load takes a Python file")
-    name = f"splitbrain_plugin_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise PluginError(path, None, "not a Python file; --load takes FILE.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise PluginError(path, error.lineno, f"syntax error: {error.msg}") from error
-    except Exception as error:
-        frames = [
-            f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)
-        ]
-        line = frames[-1].lineno if frames else None
-        raise PluginError(path, line, f"{type(error).__name__}: {error}") from error
-    return module
-
-
-def _line_of(path: Path, name: str) -> int | None:
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
-        if line.startswith(name):
-            return number
-    return None

@@ -34,8 +34,10 @@ import msgspec
 from splitbrain.cluster.raft.types import Message as RaftMessage
 
 __all__ = [
-    "Answer",
     "CONF_VERSION",
+    "REGION_ID",
+    "REGION_VERSION",
+    "Answer",
     "Context",
     "Echo",
     "EchoReply",
@@ -47,8 +49,6 @@ __all__ = [
     "OtherError",
     "PeerNotMatch",
     "Probe",
-    "REGION_ID",
-    "REGION_VERSION",
     "RaftBatch",
     "RaftMessage",
     "RawCas",

@@ -72,7 +72,7 @@ class Recorder(Protocol):
         """One event of the history; on disk within 10 ms."""
 
     def fault(self, fault: ScheduledFault) -> None:
-        """One line of faults.jsonl: a nemesis operation that was invoked."""
+        """One line of faults.jsonl: a nemesis operation, as it was carried out."""
 
     def event(self, event: Mapping[str, Any]) -> None:
         """One line of events.jsonl."""

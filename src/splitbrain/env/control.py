@@ -29,7 +29,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["check_path", "control_call", "ControlServer", "MAX_PATH_BYTES"]
+__all__ = ["MAX_PATH_BYTES", "ControlServer", "check_path", "control_call"]
 
 MAX_PATH_BYTES = 100
 """A unix socket's path has at most some 107 bytes; a margin is left for other systems."""

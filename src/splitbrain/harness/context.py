@@ -24,7 +24,7 @@ import msgspec
 from splitbrain.env.random import Stream
 from splitbrain.history.op import NEMESIS
 
-__all__ = ["CLIENTS", "Context", "NEMESIS_ONLY", "bits", "thread_bit", "threads_of"]
+__all__ = ["CLIENTS", "NEMESIS_ONLY", "Context", "bits", "thread_bit", "threads_of"]
 
 NEMESIS_ONLY = 1
 """The mask of the nemesis."""

@@ -33,7 +33,7 @@ import numpy.typing as npt
 
 from splitbrain.history.op import NEMESIS, Op
 
-__all__ = ["Columns", "History", "Mispaired", "TYPE_CODES", "freeze", "renumbered"]
+__all__ = ["TYPE_CODES", "Columns", "History", "Mispaired", "freeze", "renumbered"]
 
 TYPE_CODES: Mapping[str, int] = {"invoke": 0, "ok": 1, "fail": 2, "info": 3}
 """What ``Columns.type`` holds."""

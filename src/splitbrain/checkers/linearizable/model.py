@@ -35,7 +35,7 @@ from splitbrain.errors import RequestError, UnknownName
 from splitbrain.history.history import History, freeze
 from splitbrain.history.op import Op
 
-__all__ = ["NIL", "Action", "MODELS", "Model", "NilReads", "Register", "make_model", "show"]
+__all__ = ["MODELS", "NIL", "Action", "Model", "NilReads", "Register", "make_model", "show"]
 
 Action = tuple[Any, ...]
 State = Hashable

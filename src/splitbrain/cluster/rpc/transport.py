@@ -39,13 +39,13 @@ from splitbrain.env.real import crash
 
 __all__ = [
     "EXCHANGE",
-    "Frame",
     "FROM",
-    "GrpcTransport",
     "INCARNATION",
     "MAX_BYTES",
     "MAX_FRAMES",
     "TO",
+    "Frame",
+    "GrpcTransport",
 ]
 
 EXCHANGE = "/minitikv.Peers/Exchange"

@@ -29,7 +29,7 @@ from zlib import crc32
 
 from splitbrain.errors import HostError
 
-__all__ = ["CorruptLog", "HEADER_BYTES", "Record", "pack", "scan"]
+__all__ = ["HEADER_BYTES", "CorruptLog", "Record", "pack", "scan"]
 
 MAGIC = b"\xb5\x1b"
 _HEADER = struct.Struct("<2sBBII")

@@ -36,7 +36,7 @@ from splitbrain.cluster.storage.records import CorruptLog, Record, pack, scan
 from splitbrain.env import Disk
 from splitbrain.errors import NewerStore
 
-__all__ = ["DiskFailed", "FORMAT", "LOG_FILE", "Stored", "Wal"]
+__all__ = ["FORMAT", "LOG_FILE", "DiskFailed", "Stored", "Wal"]
 
 FORMAT = 1
 LOG_FILE = "raft.log"

@@ -35,7 +35,7 @@ from splitbrain.cluster.raft.core import Raft
 from splitbrain.cluster.raft.types import Role
 from splitbrain.cluster.storage.kv import Cas, Command, Delete, Outcome, Put
 
-__all__ = ["Guard", "REPLY", "Reply", "command_of", "reply_to"]
+__all__ = ["REPLY", "Guard", "Reply", "command_of", "reply_to"]
 
 Reply = RawGetReply | RawPutReply | RawDeleteReply | RawCasReply | RawScanReply
 

@@ -21,13 +21,13 @@ from splitbrain.errors import HarnessError
 from splitbrain.history.op import Op
 
 __all__ = [
+    "DONE",
+    "PSEUDO",
     "Answer",
     "Concat",
-    "DONE",
     "Done",
     "Lazy",
     "One",
-    "PSEUDO",
     "concat",
     "elements_of",
     "lift",

@@ -35,7 +35,13 @@ class HeldPort:
     """A port of the loopback that is kept for one node."""
 
     def __init__(self) -> None:
-        self._socket = _bind(0)
+        try:
+            self._socket = _bind(0)
+        except OSError as error:
+            raise HostError(
+                f"no port to be had on {HOST}: {error.strerror}; look with 'ss -tan' who holds "
+                "them, and wait or end it"
+            ) from error
         self.number: int = self._socket.getsockname()[1]
 
     def check_free(self, node: str) -> None:

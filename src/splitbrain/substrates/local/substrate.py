@@ -9,17 +9,20 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar, cast
 
 from splitbrain.contracts.fault import Fault
+from splitbrain.contracts.spec import TestSpec
 from splitbrain.contracts.testbed import Site
 from splitbrain.errors import HostError
 from splitbrain.substrates.heal import heal
 from splitbrain.substrates.local.net import LOSS_NEEDS
-from splitbrain.substrates.local.testbed import LocalTestbed, open_testbed
+from splitbrain.substrates.local.testbed import LocalTestbed, Options, open_testbed
 
 __all__ = ["LocalSubstrate"]
 
 T = TypeVar("T")
 
 _MISSING = (Fault.LOSS, Fault.DUPLICATION, Fault.REORDERING, Fault.CORRUPTION)
+
+_BY_PROXY = (Fault.PARTITION, Fault.ONE_WAY, Fault.DELAY, Fault.RATE, Fault.CLIENT_LINKS)
 
 
 class LocalSubstrate:
@@ -51,6 +54,16 @@ class LocalSubstrate:
     def missing(self) -> Mapping[Fault, str]:
         """What would make the other faults possible."""
         return dict.fromkeys(_MISSING, LOSS_NEEDS)
+
+    def impossible(self, spec: TestSpec) -> Mapping[Fault, str]:
+        """What this spec's options take away, and how to have it back.
+
+        Raises:
+            RequestError: an option of the substrate is malformed.
+        """
+        if Options.of(spec).proxies:
+            return {}
+        return dict.fromkeys(_BY_PROXY, "its proxies are off; drop --option proxies=false")
 
     def run(self, main: Callable[[], Awaitable[T]]) -> T:
         """Run ``main`` to its end on a new asyncio event loop."""

@@ -52,6 +52,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             keep_data=_flag(spec, "keep-data", default=False),
             cut_mode=str(spec.options.get("cut-mode", "mixed")),
         )
+        if spec.options.get("clients", "cut") != "cut":
+            raise RequestError(
+                f"option clients={spec.options['clients']!r}: it can be cut only"
+            )
         if options.clients and not options.proxies:
             raise RequestError(
                 "options clients=cut and proxies=false exclude each other: drop one"

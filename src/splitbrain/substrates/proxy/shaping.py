@@ -26,7 +26,7 @@ from collections import deque
 from splitbrain.env.random import Stream
 from splitbrain.substrates.proxy.messages import Flow
 
-__all__ = ["END", "Ending", "Item", "Pipe", "RESET"]
+__all__ = ["END", "RESET", "Ending", "Item", "Pipe"]
 
 
 class Ending:

@@ -19,7 +19,7 @@ from splitbrain.substrates.sim.links import Link
 from splitbrain.substrates.sim.loop import SimLoop
 from splitbrain.substrates.sim.network import Letter, Network
 
-__all__ = ["Host", "NodeTimer", "SimClock", "SimEnv", "SimTransport", "WALL_START_NS"]
+__all__ = ["WALL_START_NS", "Host", "NodeTimer", "SimClock", "SimEnv", "SimTransport"]
 
 WALL_START_NS = 1_750_000_000_000_000_000
 """True wall time when a simulation begins: always the same second of June 2025."""
