@@ -55,6 +55,7 @@ class Run:
         self._packages: tuple[FaultPackage, ...] = ()
         self._nemesis_functions: frozenset[str] = frozenset()
         self._open_faults = OpenFaults()
+        self._asked: Op | None = None
         self._interpreter = Interpreter(
             lift(None),
             msgspec.structs.asdict(self._spec),
@@ -156,6 +157,7 @@ class Run:
         for worker in self._workers.values():
             await worker.stop()
         self._drain_unfinished(failure)
+        self._schedule(None)
         await stage.close_clients()
         self.watch.collect_crashes()
         if failure is None:
@@ -224,7 +226,7 @@ class Run:
             return
         if thread == NEMESIS and op.index >= 0:
             self._open_faults.saw(op)
-            self._recorder.fault(_scheduled(op))
+            self._asked = op
         limit = self.stage.nemesis_limit_ns if thread == NEMESIS else self.stage.op_limit_ns
         self._workers[thread].give(op, now + limit if op.index >= 0 else 1 << 62)
 
@@ -232,6 +234,7 @@ class Run:
         event = self._interpreter.complete(thread, op, self._now())
         if thread == NEMESIS and event.index >= 0:
             self._open_faults.saw(event)
+            self._schedule(event)
             self._open_faults.forget_one_shots(self._nemesis_functions)
 
     def _finished(self, thread: int, op: Op) -> None:
@@ -308,6 +311,12 @@ class Run:
         except Exception as exc:  # noqa: BLE001 - such as a full disk: ends the test
             self._fail(exc)
 
+    def _schedule(self, told: Op | None) -> None:
+        """The line of the fault in hand: what came of it, or what was asked if it never ended."""
+        asked, self._asked = self._asked, None
+        if asked is not None and asked.f.startswith(("start-", "stop-")):
+            self._recorder.fault(_scheduled(asked, told or asked))
+
     def _mark(self, phase: str) -> None:
         self.watch.phase = phase
         self._note("phase", {"phase": phase})
@@ -317,11 +326,15 @@ class Run:
         self._interpreter.note(op, self._now())
 
 
-def _scheduled(op: Op) -> ScheduledFault:
-    value = op.value if isinstance(op.value, dict) else {}
+def _scheduled(asked: Op, told: Op) -> ScheduledFault:
+    """What a schedule needs to do it again: when it was invoked, and what its words became.
+
+    The completion names nodes where the invocation named roles, and links where it named a shape.
+    """
+    value = told.value if isinstance(told.value, dict) else {}
     return ScheduledFault(
-        time_ns=op.time_ns,
-        f=op.f,
+        time_ns=asked.time_ns,
+        f=asked.f,
         targets=tuple(value.get("targets") or ()),
         parameters=value.get("parameters") or {},
         id=str(value.get("id", "")),
