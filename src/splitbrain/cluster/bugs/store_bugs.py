@@ -13,7 +13,7 @@ from splitbrain.cluster.messages import NotLeader
 from splitbrain.cluster.raft.core import Raft
 from splitbrain.cluster.store.shell import Store
 
-__all__ = ["DroppedProposalSaysNo", "STORE_BUGS", "StoreBug"]
+__all__ = ["STORE_BUGS", "DroppedProposalSaysNo", "StoreBug"]
 
 
 class StoreBug(Store):
