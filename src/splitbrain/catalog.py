@@ -291,7 +291,7 @@ def _check_options(options: Mapping[str, Any]) -> None:
         if isinstance(value, bool) or not whole or not least <= number <= most:
             words = "a whole number" if kind is int else "a number"
             raise RequestError(
-                f"option {name}={value}: {words} from {least:g} to {most:g} is needed"
+                f"option {name}={value}: {words} from {least:.7g} to {most:.7g} is needed"
             )
     fewest, most_ops = options.get("ops-per-key-min", 100), options.get("ops-per-key-max", 200)
     if fewest > most_ops:
@@ -332,8 +332,12 @@ def _refuse_impossible(
         if not kinds & here:
             why = missing.get(min(kinds), "no substrate of this version has it")
             raise Unsupported(f"fault {name!r} is not possible on {spec.substrate}: {why}")
+    from splitbrain.nemesis.packages import LEGEND
+
     for fault in spec.schedule:
         word = fault.f.partition("-")[2]
+        if f"start-{word}" not in LEGEND and fault.f != "heal-all":
+            raise UnknownName("scheduled fault", fault.f, LEGEND)
         if word in Fault._value2member_map_ and Fault(word) not in here:
             why = missing.get(Fault(word), "no substrate of this version has it")
             raise Unsupported(f"scheduled fault {fault.f!r} on {spec.substrate}: {why}")

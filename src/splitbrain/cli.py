@@ -12,7 +12,17 @@ import msgspec
 
 import splitbrain
 from splitbrain.errors import RequestError, SplitbrainError
-from splitbrain.printing import announce, many, result_row, run_row, tell
+from splitbrain.printing import (
+    Group,
+    announce,
+    checked_row,
+    complain,
+    error_row,
+    many,
+    run_row,
+    tally,
+    tell,
+)
 
 __all__ = ["main"]
 
@@ -24,71 +34,17 @@ STORE = click.option(
     help="Directory of run directories.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+POSITIVE = click.FloatRange(min=0, min_open=True)
 LOAD = click.option("--load", multiple=True, metavar="FILE.py", help="Load a plug-in file.")
 
 
-class _Group(click.Group):
-    """Turns every error of ours into one line and its exit code."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except SplitbrainError as error:
-            _fail(error, as_json=bool(ctx.meta.get("json")))
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        command = super().get_command(ctx, cmd_name)
-        if command is None:
-            import difflib
-
-            near = difflib.get_close_matches(cmd_name, self.list_commands(ctx), n=2)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            ctx.fail(f"no command {cmd_name!r}{hint}")
-        return command
-
-
-def _fail(error: SplitbrainError, *, as_json: bool) -> NoReturn:
-    if as_json:
-        click.echo(json.dumps({"verdict": "error", "summary": str(error)}))
-    click.echo(f"splitbrain: {error}", err=True)
-    sys.exit(error.exit_code)
-
-
 @click.group(
-    cls=_Group,
+    cls=Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(splitbrain.__version__, prog_name="splitbrain")
 def main() -> None:
     """Does a distributed system keep its promises when networks split and nodes die?"""
-
-
-def _scalar(text: str) -> str | int | float | bool:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return {"true": True, "false": False}.get(text.lower(), text)
-
-
-def _options(pairs: tuple[str, ...]) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise RequestError(f"--option {pair!r}: write it as NAME=VALUE")
-        options[name] = _scalar(value)
-    return options
-
-
-def _concurrency(text: str, nodes: int) -> int:
-    number = text.removesuffix("n")
-    if not number.isdigit() or int(number) < 1:
-        raise RequestError(
-            f"--concurrency {text!r}: a number such as 10, or a multiple of nodes such as 2n"
-        )
-    return int(number) * (nodes if text.endswith("n") else 1)
 
 
 @main.command()
@@ -118,82 +74,66 @@ def _concurrency(text: str, nodes: int) -> int:
 @click.option("--bug", "bugs", multiple=True, help="Switch on a seeded bug.")
 @click.option("--option", "-o", "options", multiple=True, metavar="NAME=VALUE")
 @click.option(
-    "--test-count", type=int, default=1, show_default=True, help="Runs, by successive seeds."
+    "--test-count",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Runs, by successive seeds.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be run, and stop.")
 @STORE
 @LOAD
 @JSON
-@click.pass_context
-def run(
-    ctx: click.Context,
-    /,
-    as_json: bool,
-    store: Path,
-    test_count: int,
-    dry_run: bool,
-    **given: Any,
-) -> None:
+def run(as_json: bool, store: Path, test_count: int, dry_run: bool, **given: Any) -> None:
     """Run WORKLOAD against a system while faults are injected, and judge what happened."""
-    ctx.meta["json"] = as_json
     from splitbrain import catalog as names
-    from splitbrain.commands.judge import worst_exit
-    from splitbrain.commands.run import Finished, run_spec
-    from splitbrain.live import LiveLine
+    from splitbrain.commands.specify import make_spec
 
     catalog = names.load(given["load"], names.builtin())
-    spec = _spec(given, catalog)
+    spec = make_spec(given, catalog)
     test = names.resolve(spec, catalog)
     if dry_run:
         click.echo(msgspec.json.format(msgspec.json.encode(spec)).decode())
         return
     if not as_json:
         announce(spec, test.outside)
-    finished: list[Finished] = []
-    for number in range(test_count):
+    _run_all(spec, catalog, store, test_count, as_json=as_json)
+
+
+def _run_all(spec: Any, catalog: Any, store: Path, count: int, *, as_json: bool) -> NoReturn:
+    """Run ``count`` successive seeds; what one of them could not do does not hide the others."""
+    from splitbrain.commands.judge import worst_exit
+    from splitbrain.commands.run import Abandoned, run_spec
+    from splitbrain.live import LiveLine
+
+    codes, rows = [], []
+    for number in range(count):
         each = msgspec.structs.replace(spec, seed=spec.seed + number)
         live = LiveLine(sys.stderr)
-        finished.append(run_spec(each, catalog, store, progress=None if as_json else live))
+        try:
+            one = run_spec(each, catalog, store, progress=None if as_json else live)
+        except SplitbrainError as error:
+            if count == 1:
+                raise
+            live.clear()
+            click.echo(f"splitbrain: seed {each.seed}: {complain(error)}", err=True)
+            codes.append(error.exit_code)
+            rows.append(error_row(str(error), seed=each.seed))
+            if isinstance(error, Abandoned):
+                break
+            continue
         live.clear()
+        codes.append(one.exit_code)
+        rows.append(run_row(one))
         if not as_json:
-            tell(finished[-1])
+            tell(one)
+        if one.interrupted:
+            break
     if as_json:
-        rows = [run_row(one) for one in finished]
-        click.echo(json.dumps(rows[0] if test_count == 1 else many(rows)))
-    sys.exit(worst_exit([one.exit_code for one in finished]))
-
-
-def _spec(given: dict[str, Any], catalog: Any) -> Any:
-    from splitbrain.catalog import inside_model
-    from splitbrain.commands.schedule import read_schedule
-    from splitbrain.contracts.spec import TestSpec
-
-    if given["nodes"] < 1:
-        raise RequestError(f"--nodes {given['nodes']} must be at least 1")
-    seed = given["seed"]
-    if seed is None:
-        import secrets
-
-        seed = secrets.randbelow(1_000_000)
-    spec = TestSpec(
-        workload=given["workload"],
-        system=given["system"],
-        substrate=given["substrate"],
-        nodes=tuple(f"n{i + 1}" for i in range(given["nodes"])),
-        concurrency=_concurrency(given["concurrency"], given["nodes"]),
-        rate_hz=given["rate"],
-        time_limit_s=given["time_limit"],
-        nemesis_interval_s=given["nemesis_interval"],
-        seed=seed,
-        bugs=given["bugs"],
-        options=_options(given["options"]),
-        load=given["load"],
-    )
-    asked = tuple(name for name in given["nemesis"].split(",") if name and name != "none")
-    if asked == ("all",):
-        asked = inside_model(spec, catalog)
-    schedule = read_schedule(given["faults"], spec, catalog) if given["faults"] else ()
-    return msgspec.structs.replace(spec, nemesis=asked, schedule=schedule)
+        click.echo(json.dumps(rows[0] if count == 1 else many(rows)))
+    elif count > 1:
+        click.echo(tally(rows, count))
+    sys.exit(worst_exit(codes))
 
 
 @main.command()
@@ -210,29 +150,34 @@ def _spec(given: dict[str, Any], catalog: Any) -> Any:
     show_default=True,
     help="jsonl, edn, etcd-log, kv-text.",
 )
-@click.option("--engine", default="auto", show_default=True)
-@click.option("--budget-seconds", type=float, default=60.0, show_default=True)
-@click.option("--budget-mb", type=float, default=2048.0, show_default=True)
+@click.option(
+    "--engine",
+    default="auto",
+    show_default=True,
+    help="auto, zones, jit, wgl or reference.",
+)
+@click.option(
+    "--budget-seconds", type=POSITIVE, help="Of wall time (default 60, or as the run says)."
+)
+@click.option(
+    "--budget-mb", type=POSITIVE, default=2048.0, show_default=True, help="Of memory."
+)
 @click.option(
     "--report", type=click.Path(path_type=Path, dir_okay=False), help="Write a report."
 )
 @LOAD
 @JSON
-@click.pass_context
-def check(
-    ctx: click.Context,
-    /,
-    paths: tuple[Path, ...],
-    as_json: bool,
-    load: tuple[str, ...],
-    **given: Any,
-) -> None:
-    """Judge run directories or history files."""
-    ctx.meta["json"] = as_json
+def check(paths: tuple[Path, ...], as_json: bool, load: tuple[str, ...], **given: Any) -> None:
+    """Judge run directories or history files.
+
+    A run directory is judged as its spec says; a file needs --model, unless its format fixes it.
+    """
     from splitbrain import catalog as names
     from splitbrain.commands.check import CheckOptions, check_path
     from splitbrain.commands.judge import EXIT_CODES, worst_exit
 
+    if given["report"] is not None and len(paths) > 1:
+        raise RequestError("--report writes one report: check one path at a time with it")
     catalog = names.load(load, names.builtin())
     options = CheckOptions(
         model=given["model"],
@@ -244,19 +189,26 @@ def check(
         budget_mb=given["budget_mb"],
         report=given["report"],
     )
-    checked = [check_path(path, options, catalog) for path in paths]
-    if as_json:
-        rows = [
-            {"path": str(one.path), **result_row(one.result, one.sentence, one.operations)}
-            for one in checked
-        ]
-        click.echo(json.dumps(rows[0] if len(rows) == 1 else many(rows)))
-    else:
-        for one in checked:
-            for note in one.notes:
-                click.echo(f"note: {note}", err=True)
+    codes, rows = [], []
+    for path in paths:
+        try:
+            one = check_path(path, options, catalog)
+        except SplitbrainError as error:
+            if len(paths) == 1:
+                raise
+            click.echo(f"splitbrain: {complain(error)}", err=True)
+            codes.append(error.exit_code)
+            rows.append(error_row(str(error), path=str(path)))
+            continue
+        codes.append(EXIT_CODES[one.result.verdict])
+        rows.append(checked_row(one))
+        for note in one.notes:
+            click.echo(f"note: {note}", err=True)
+        if not as_json:
             click.echo(f"{one.path}: {one.sentence}")
-    sys.exit(worst_exit([EXIT_CODES[one.result.verdict] for one in checked]))
+    if as_json:
+        click.echo(json.dumps(rows[0] if len(rows) == 1 else many(rows)))
+    sys.exit(worst_exit(codes))
 
 
 def _json_value(text: str | None) -> Any:
@@ -269,7 +221,7 @@ def _json_value(text: str | None) -> Any:
 
 
 @main.command()
-@click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path, exists=True))
+@click.argument("run_directory", metavar="RUN", type=click.Path(path_type=Path))
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), help="Default: RUN/report.html."
 )
@@ -279,9 +231,11 @@ def report(run_directory: Path, output: Path | None, load: tuple[str, ...]) -> N
     from splitbrain import catalog as names
     from splitbrain.commands.judge import judge_run
     from splitbrain.commands.report import write_run_report
-    from splitbrain.results.runs import read_run
+    from splitbrain.results.runs import is_run, read_run
 
     catalog = names.load(load, names.builtin())
+    if not is_run(run_directory):
+        raise RequestError(f"{run_directory}: not a run directory (it has no spec.json)")
     run = read_run(run_directory)
     result = run.result or judge_run(run.spec, run.history, catalog)
     path = output or run_directory / "report.html"
@@ -291,14 +245,18 @@ def report(run_directory: Path, output: Path | None, load: tuple[str, ...]) -> N
 
 @main.command()
 @click.option(
-    "--seconds", type=float, default=20.0, show_default=True, help="Length of each run."
+    "--seconds",
+    type=click.FloatRange(min=10.0),
+    default=20.0,
+    show_default=True,
+    help="Length of each run.",
 )
 @click.option("--seed", type=int, default=1, show_default=True)
 @STORE
 def demo(seconds: float, seed: int, store: Path) -> None:
     """A correct cluster under faults, then one with a seeded bug: two verdicts, two reports."""
     from splitbrain import catalog as names
-    from splitbrain.commands.demo import run_demo
+    from splitbrain.commands.demo import demo_parts, run_demo
     from splitbrain.live import LiveLine
 
     live = LiveLine(sys.stderr)
@@ -314,24 +272,23 @@ def demo(seconds: float, seed: int, store: Path) -> None:
         if finished.verdict != part.expect:
             click.echo(f"expected {part.expect}, got {finished.verdict}")
 
-    code = run_demo(names.builtin(), store, told=told, begun=begun, seconds=seconds, seed=seed)
-    sys.exit(code)
+    parts = demo_parts(seconds=seconds, seed=seed)
+    sys.exit(run_demo(names.builtin(), store, parts, told=told, begun=begun))
 
 
 @main.command(name="list")
 @click.argument("kind")
 @JSON
 @LOAD
-@click.pass_context
-def list_(ctx: click.Context, /, kind: str, as_json: bool, load: tuple[str, ...]) -> None:
+def list_(kind: str, as_json: bool, load: tuple[str, ...]) -> None:
     """List workloads, nemeses, checkers, models, systems, substrates, bugs or options."""
-    ctx.meta["json"] = as_json
     from splitbrain import catalog as names
-    from splitbrain.commands.listing import listing
+    from splitbrain.commands.listing import BUG_FIELDS, FIELDS, listing
 
     rows = listing(kind, names.load(load, names.builtin()))
     if as_json:
-        click.echo(json.dumps(rows))
+        fields = BUG_FIELDS if kind == "bugs" else FIELDS
+        click.echo(json.dumps({kind: [dict(zip(fields, row, strict=True)) for row in rows]}))
         return
     if kind == "bugs":
         for name, short, share, anomalies, command in rows:

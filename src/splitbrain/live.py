@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from typing import TextIO
 
 from splitbrain.harness.driver import Progress
@@ -23,10 +26,19 @@ def line(state: Progress, rate: float) -> str:
     words = f"{state.time_s:5.1f} s {state.phase:5} {rate:4.0f} op/s"
     words += f"  ok {state.ok}  fail {state.fail}  info {state.info}"
     if state.faults:
-        words += "  " + ",".join(state.faults)
+        words += "  " + ", ".join(_counted(state.faults))
     if state.crashes:
         words += f"  {state.crashes} crashed"
     return words
+
+
+def _counted(names: Sequence[str]) -> list[str]:
+    """Each name once, with how often.
+
+    >>> _counted(["kill", "partition", "kill"])
+    ['kill x2', 'partition']
+    """
+    return [f"{name} x{n}" if n > 1 else name for name, n in Counter(names).items()]
 
 
 class LiveLine:
@@ -49,13 +61,12 @@ class LiveLine:
             self._last_s, self._last_done = state.time_s, done
         words = line(state, self._rate)
         if self._terminal:
-            self._stream.write("\r" + words.ljust(self._width))
-            self._stream.flush()
+            words = words[: shutil.get_terminal_size().columns - 1]
+            self._write("\r" + words.ljust(self._width))
             self._width = len(words)
         elif state.time_s - self._plain_s >= _PLAIN_EVERY_S:
             self._plain_s = state.time_s
-            self._stream.write(words + "\n")
-            self._stream.flush()
+            self._write(words + "\n")
 
     def restart(self) -> None:
         """Another test begins: its time starts from 0."""
@@ -64,6 +75,13 @@ class LiveLine:
     def clear(self) -> None:
         """Take the line away before something else is printed."""
         if self._terminal and self._width:
-            self._stream.write("\r" + " " * self._width + "\r")
-            self._stream.flush()
+            self._write("\r" + " " * self._width + "\r")
             self._width = 0
+
+    def _write(self, text: str) -> None:
+        """A reader that has gone away must not end the test."""
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._terminal, self._plain_s = False, float("inf")

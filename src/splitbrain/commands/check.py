@@ -12,13 +12,17 @@ from splitbrain.checkers.budget import Budget
 from splitbrain.checkers.verdict import Result
 from splitbrain.commands.judge import judge_history, judge_run
 from splitbrain.commands.report import write_history_report, write_run_report
-from splitbrain.errors import RequestError
+from splitbrain.contracts.spec import TestSpec
+from splitbrain.errors import HostError, RequestError
 from splitbrain.history import formats
 from splitbrain.history.history import History
 from splitbrain.results.runs import Run, is_run, read_run, write_result
 from splitbrain.results.sentence import verdict_sentence
 
-__all__ = ["Checked", "CheckOptions", "check_path"]
+__all__ = ["CheckOptions", "Checked", "check_path"]
+
+
+_SECONDS = 60.0
 
 
 class CheckOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +33,7 @@ class CheckOptions(msgspec.Struct, frozen=True, kw_only=True):
         initial: the object's first value, as JSON; None for absent.
         nil_reads: ``value`` or ``wildcard``; None to go by the format (EDN: wildcard).
         format: of history files.
+        budget_seconds: of wall time, or None: a run's own ``check-seconds``, else 60.
         report: where to write a report, or None.
     """
 
@@ -37,7 +42,7 @@ class CheckOptions(msgspec.Struct, frozen=True, kw_only=True):
     nil_reads: str | None = None
     format: str = "auto"
     engine: str = "auto"
-    budget_seconds: float = 60.0
+    budget_seconds: float | None = None
     budget_mb: float = 2048.0
     report: Path | None = None
 
@@ -49,6 +54,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     result: Result
     sentence: str
     operations: int
+    spec: TestSpec | None = None
+    seconds: float | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -77,7 +84,7 @@ def check_path(path: Path, options: CheckOptions, catalog: Catalog) -> Checked:
         result=result,
         sentence=verdict_sentence(result, recorded.history),
         operations=_count(recorded.history),
-        notes=tuple(recorded.notes),
+        notes=recorded.notes,
     )
 
 
@@ -85,20 +92,30 @@ def _check_run(path: Path, options: CheckOptions, catalog: Catalog) -> Checked:
     if not is_run(path):
         raise RequestError(f"{path}: not a run directory (it has no spec.json)")
     run: Run = read_run(path)
-    budget = Budget(options.budget_seconds, options.budget_mb)
+    notes = run.notes
     if options.model is not None:
         result = _judge(run.history, options.model, "jsonl", options, catalog)
     else:
-        result = judge_run(run.spec, run.history, catalog, budget)
-        write_result(path, result)
+        seconds = options.budget_seconds
+        if seconds is None:
+            seconds = float(run.spec.options.get("check-seconds", _SECONDS))
+        result = judge_run(run.spec, run.history, catalog, Budget(seconds, options.budget_mb))
+        try:
+            write_result(path, result)
+        except (
+            HostError
+        ) as error:  # an archive that may only be read can be judged all the same
+            notes = (*notes, f"{error}; the verdict was not kept")
     if options.report is not None:
         write_run_report(run, result, catalog, options.report)
     return Checked(
         path=path,
         result=result,
         sentence=verdict_sentence(result, run.history, run.spec, run.faults),
-        operations=_count(run.history),
-        notes=run.notes,
+        operations=run.operations,
+        spec=run.spec,
+        seconds=run.seconds,
+        notes=notes,
     )
 
 
@@ -113,7 +130,8 @@ def _judge(
     nil_reads = options.nil_reads or ("wildcard" if format_ == "edn" else None)
     if nil_reads is not None:
         named["nil_reads"] = nil_reads
-    budget = Budget(options.budget_seconds, options.budget_mb)
+    seconds = _SECONDS if options.budget_seconds is None else options.budget_seconds
+    budget = Budget(seconds, options.budget_mb)
     return judge_history(history, catalog, budget, model=model, engine=options.engine, **named)
 
 

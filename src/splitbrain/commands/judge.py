@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from splitbrain.catalog import Catalog, make_workload
+from splitbrain.catalog import Catalog, make_system, make_workload
 from splitbrain.checkers.budget import Budget
 from splitbrain.checkers.compose import compose
 from splitbrain.checkers.earned import Earned, Expectation
@@ -17,7 +17,7 @@ from splitbrain.checkers.node_crash import NodeCrashChecker
 from splitbrain.checkers.stats import StatsChecker
 from splitbrain.checkers.verdict import Result, Verdict
 from splitbrain.contracts.spec import TestSpec
-from splitbrain.errors import UnknownName
+from splitbrain.errors import RequestError, UnknownName
 from splitbrain.history.history import History
 
 __all__ = ["EXIT_CODES", "expectation", "judge_history", "judge_run", "worst_exit"]
@@ -40,7 +40,7 @@ def expectation(spec: TestSpec, catalog: Catalog) -> Expectation:
     from splitbrain.nemesis.packages import FAULT_PACKAGE
 
     workload = make_workload(spec, catalog)
-    system = catalog.systems[spec.system]()
+    system = make_system(spec, catalog)
     options = spec.options
     return Expectation(
         functions=workload.functions,
@@ -59,6 +59,11 @@ def judge_run(
     spec: TestSpec, history: History, catalog: Catalog, budget: Budget | None = None
 ) -> Result:
     """The verdict of a run, from its spec and its history alone."""
+    for name, table in ((spec.workload, catalog.workloads), (spec.system, catalog.systems)):
+        if spec.load and name not in table:
+            raise RequestError(
+                f"{name!r} came from a plug-in; give it again: --load {' --load '.join(spec.load)}"
+            )
     workload = make_workload(spec, catalog)
     checkers: dict[str, Any] = {
         **workload.checkers,

@@ -8,7 +8,7 @@ from splitbrain.catalog import Catalog
 from splitbrain.contracts.system import Bug, System
 from splitbrain.errors import UnknownName
 
-__all__ = ["KINDS", "bug_command", "listing"]
+__all__ = ["BUG_FIELDS", "FIELDS", "KINDS", "bug_command", "listing"]
 
 KINDS = (
     "workloads",
@@ -20,6 +20,10 @@ KINDS = (
     "bugs",
     "options",
 )
+
+FIELDS = ("name", "description")
+BUG_FIELDS = ("name", "id", "found", "anomalies", "command")
+"""What the rows hold."""
 
 
 def listing(kind: str, catalog: Catalog) -> Sequence[tuple[str, ...]]:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import splitbrain
-from splitbrain.catalog import Catalog
+from splitbrain.catalog import Catalog, make_system
 from splitbrain.checkers.verdict import Result
 from splitbrain.contracts.spec import TestSpec
+from splitbrain.errors import HostError
 from splitbrain.history.history import History
 from splitbrain.results.report import ReportData, write_report
 from splitbrain.results.runs import Run
@@ -19,32 +20,53 @@ from splitbrain.results.runs import Run
 __all__ = ["rerun_command", "write_history_report", "write_run_report"]
 
 
-def rerun_command(spec: TestSpec) -> str:
-    """The command line that runs the spec again."""
+def rerun_command(spec: TestSpec, catalog: Catalog, directory: Path) -> str:
+    """The command line that runs the spec again.
+
+    A schedule of faults is named if the system ships it, else taken from the run's spec.json.
+    """
+    default = TestSpec(workload="")
     parts = ["splitbrain", "run", spec.workload, "--on", spec.substrate]
-    if spec.system != "minitikv":
+    if spec.system != default.system:
         parts += ["--system", spec.system]
-    if spec.nodes != TestSpec(workload="").nodes:
+    if spec.nodes != default.nodes:
         parts += ["--nodes", str(len(spec.nodes))]
     if spec.nemesis:
         parts += ["--nemesis", ",".join(spec.nemesis)]
     if spec.nemesis_interval_s is not None:
-        parts += ["--nemesis-interval", f"{spec.nemesis_interval_s:g}"]
-    default = TestSpec(workload="")
+        parts += ["--nemesis-interval", _number(spec.nemesis_interval_s)]
     for flag, name in (("--concurrency", "concurrency"), ("--rate", "rate_hz")):
         if getattr(spec, name) != getattr(default, name):
-            parts += [flag, f"{getattr(spec, name):g}"]
-    parts += ["--time-limit", f"{spec.time_limit_s:g}"]
+            parts += [flag, _number(getattr(spec, name))]
+    parts += ["--time-limit", _number(spec.time_limit_s)]
     for bug in spec.bugs:
         parts += ["--bug", bug]
     if spec.schedule:
-        parts += ["--faults", "faults.jsonl"]
+        parts += ["--faults", _schedule_name(spec, catalog) or str(directory / "spec.json")]
     for name, value in sorted(spec.options.items()):
-        parts += ["--option", f"{name}={value}"]
+        words = str(value).lower() if isinstance(value, bool) else str(value)
+        parts += ["--option", f"{name}={words}"]
     for path in spec.load:
         parts += ["--load", path]
     parts += ["--seed", str(spec.seed)]
     return shlex.join(parts)
+
+
+def _number(value: float) -> str:
+    """All its digits, and no more.
+
+    >>> _number(60.0), _number(0.1), _number(1234567.5)
+    ('60', '0.1', '1234567.5')
+    """
+    return str(int(value)) if value == int(value) else repr(value)
+
+
+def _schedule_name(spec: TestSpec, catalog: Catalog) -> str | None:
+    system = make_system(spec, catalog)
+    for bug in system.bugs.values():
+        if bug.schedule and tuple(system.schedule(bug.schedule)) == spec.schedule:
+            return bug.schedule
+    return None
 
 
 def write_run_report(run: Run, result: Result, catalog: Catalog, path: Path) -> None:
@@ -61,24 +83,33 @@ def write_run_report(run: Run, result: Result, catalog: Catalog, path: Path) -> 
         legend=LEGEND,
         facts=_facts(run.spec, run.path, catalog),
     )
-    write_report(path, data)
+    _write(path, data)
 
 
 def write_history_report(history: History, result: Result, source: Path, path: Path) -> None:
     """Write the report of a history file that was checked by a model."""
     facts = {"run": str(source), "version": splitbrain.__version__}
-    write_report(path, ReportData(result=result, history=history, facts=facts))
+    _write(path, ReportData(result=result, history=history, facts=facts))
+
+
+def _write(path: Path, data: ReportData) -> None:
+    try:
+        write_report(path, data)
+    except OSError as error:
+        raise HostError(
+            f"cannot write the report {path}: {error.strerror}; the verdict stands in result.json"
+        ) from error
 
 
 def _facts(spec: TestSpec, path: Path, catalog: Catalog) -> Mapping[str, Any]:
-    system = catalog.systems[spec.system]()
+    system = make_system(spec, catalog)
     outside = [
         name
         for name in spec.nemesis
         if not catalog.nemeses.get(name, frozenset()) & frozenset(system.fault_model)
     ]
     return {
-        "command": rerun_command(spec),
+        "command": rerun_command(spec, catalog, path),
         "run": str(path),
         "times": system.times(spec),
         "outside": outside,

@@ -28,9 +28,17 @@ from splitbrain.contracts.spec import FORMAT, ScheduledFault, TestSpec
 from splitbrain.errors import HostError, MalformedFile, NewerStore
 from splitbrain.history.history import History
 from splitbrain.history.jsonl import JsonlWriter, read_history
-from splitbrain.history.op import Op
+from splitbrain.history.op import NEMESIS, Op
 
-__all__ = ["Run", "RunRecorder", "create_run", "is_run", "read_run", "write_result"]
+__all__ = [
+    "Run",
+    "RunRecorder",
+    "create_run",
+    "is_run",
+    "read_run",
+    "read_spec",
+    "write_result",
+]
 
 _TAIL_LINES = 40
 _TAIL_BYTES = 64 * 1024
@@ -53,6 +61,16 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     log_tails: Mapping[str, Sequence[str]] = {}
     result: Result | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def operations(self) -> int:
+        """How many client operations were invoked."""
+        return sum(1 for op in self.history if op.type == "invoke" and op.process != NEMESIS)
+
+    @property
+    def seconds(self) -> float:
+        """The time of the last event, on the substrate's clock."""
+        return self.history[-1].time_ns / 1e9 if len(self.history) else 0.0
 
 
 class RunRecorder:
@@ -82,10 +100,10 @@ class RunRecorder:
         self._events.flush()
 
     def close(self) -> None:
-        """Flush and close all files."""
-        self._history.close()
-        self._faults.close()
-        self._events.close()
+        """Flush and close all files, each of them whatever befalls another."""
+        with contextlib.ExitStack() as stack:
+            for writer in (self._events, self._faults, self._history):
+                stack.callback(writer.close)
 
 
 def create_run(store: Path, spec: TestSpec) -> Path:
@@ -165,7 +183,7 @@ def read_run(path: Path) -> Run:
         MalformedFile: a file in it is not what it should be.
         NewerStore: it was written by a newer version.
     """
-    spec = _read_spec(path / "spec.json")
+    spec = read_spec(path / "spec.json")
     notes: list[str] = []
     history_path = path / "history.jsonl"
     if history_path.exists():
@@ -186,7 +204,13 @@ def read_run(path: Path) -> Run:
     )
 
 
-def _read_spec(path: Path) -> TestSpec:
+def read_spec(path: Path) -> TestSpec:
+    """Read a spec.json.
+
+    Raises:
+        MalformedFile: it is not there, or no spec.
+        NewerStore: a newer version wrote it.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:

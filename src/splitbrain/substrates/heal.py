@@ -104,8 +104,10 @@ class _Work:
         )
 
 
-def heal(state: str | None = None, *, only: str | None = None) -> HealReport:
+def heal(state: str | None = None, *, only: str | None = None, own: bool = False) -> HealReport:
     """Heal every dead run of the state directory, or the one labelled ``only``.
+
+    With ``own`` a run whose tool lives is healed too: for that tool itself, at its own hasty end.
 
     Never raises for what it finds; what could not be undone is in the report's ``left``, and the
     link of such a run stays, so that the next ``heal`` tries again.
@@ -122,7 +124,7 @@ def heal(state: str | None = None, *, only: str | None = None) -> HealReport:
         except (OSError, msgspec.MsgspecError, NewerStore) as error:
             work.left.append(f"{path}: {error}; remove the file once you have looked at it")
             continue
-        if link.tool_runs:
+        if link.tool_runs and not own:
             work.alive.append(link.label)
         elif _heal_run(link, work):
             path.unlink(missing_ok=True)

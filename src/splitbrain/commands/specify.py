@@ -1,0 +1,102 @@
+"""From the words of ``splitbrain run`` to a TestSpec; what makes no sense is refused in one line."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from splitbrain.catalog import Catalog, inside_model, make_system
+from splitbrain.commands.schedule import read_schedule
+from splitbrain.contracts.spec import TestSpec
+from splitbrain.errors import RequestError
+
+__all__ = ["concurrency_of", "faults_of", "make_spec", "options_of"]
+
+
+def make_spec(given: Mapping[str, Any], catalog: Catalog) -> TestSpec:
+    """The spec of a command line; its seed is drawn if none is given.
+
+    Raises:
+        RequestError: a word that means nothing, or an unknown name.
+    """
+    if given["nodes"] < 1:
+        raise RequestError(f"--nodes {given['nodes']} must be at least 1")
+    seed = given["seed"]
+    spec = TestSpec(
+        workload=given["workload"],
+        system=given["system"],
+        substrate=given["substrate"],
+        nodes=tuple(f"n{i + 1}" for i in range(given["nodes"])),
+        concurrency=concurrency_of(given["concurrency"], given["nodes"]),
+        rate_hz=given["rate"],
+        time_limit_s=given["time_limit"],
+        nemesis_interval_s=given["nemesis_interval"],
+        seed=secrets.randbelow(1_000_000) if seed is None else seed,
+        bugs=tuple(dict.fromkeys(given["bugs"])),
+        options=options_of(given["options"]),
+        load=given["load"],
+    )
+    make_system(
+        spec, catalog
+    )  # an unknown system is told before a schedule is looked for in it
+    asked = faults_of(given["nemesis"])
+    if "all" in asked:
+        asked = inside_model(spec, catalog) + asked
+    asked = tuple(dict.fromkeys(name for name in asked if name != "all"))
+    schedule = read_schedule(given["faults"], spec, catalog) if given["faults"] else ()
+    return msgspec.structs.replace(spec, nemesis=asked, schedule=schedule)
+
+
+def faults_of(text: str) -> tuple[str, ...]:
+    """The names of ``--nemesis``.
+
+    >>> faults_of("partition, kill"), faults_of("none")
+    (('partition', 'kill'), ())
+    """
+    names = tuple(name for name in (part.strip() for part in text.split(",")) if name)
+    if "none" not in names:
+        return names
+    if len(names) > 1:
+        raise RequestError(f"--nemesis {text!r}: none cannot be joined with other faults")
+    return ()
+
+
+def options_of(pairs: Sequence[str]) -> dict[str, str | int | float | bool]:
+    """The values of ``--option``, each as the number or truth value that it looks like.
+
+    >>> options_of(["keys=3", "scale=0.5", "proxies=false", "read-from=leader"])
+    {'keys': 3, 'scale': 0.5, 'proxies': False, 'read-from': 'leader'}
+    """
+    options: dict[str, str | int | float | bool] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name or not value:
+            raise RequestError(f"--option {pair!r}: write it as NAME=VALUE")
+        options[name] = _scalar(value)
+    return options
+
+
+def _scalar(text: str) -> str | int | float | bool:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
+def concurrency_of(text: str, nodes: int) -> int:
+    """Workers, as a number or a multiple of the nodes.
+
+    >>> concurrency_of("10", 5), concurrency_of("2n", 5)
+    (10, 10)
+    """
+    number = text.removesuffix("n")
+    if not (number.isascii() and number.isdigit()) or not 0 < int(number[:7]) <= 100_000:
+        raise RequestError(
+            f"--concurrency {text!r}: a number such as 10, or a multiple of nodes such as 2n"
+        )
+    return int(number) * (nodes if text.endswith("n") else 1)
