@@ -199,12 +199,10 @@ class PartitionFamily:
     ) -> Proof:
         target = f"{link[0]}->{link[1]}"
         if before is not True:
-            other = self._ledger.disturbance(link, LINKS, but=id_)
-            if other is not None:
-                seen = "no probe arrived before the cut either"
-                return Proof(target=target, masked=other, observed=seen)
             seen = "no probe arrived before" if before is False else "not probed"
-            return mask(self._world, target, self._ends(link), None, seen, self._ledger)
+            proof = mask(self._world, target, self._ends(link), None, seen, self._ledger)
+            other = self._ledger.disturbance(link, LINKS, but=id_)
+            return proof if proof.masked else Proof(target=target, masked=other, observed=seen)
         seen = {True: "a probe arrived", False: "no probe arrived", None: "not probed"}[after]
         effective = None if after is None else not after
         return mask(self._world, target, self._ends(link), effective, seen, self._ledger)

@@ -1,0 +1,92 @@
+"""An injector that does nothing must be found out: by the fault's proof, and by the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from splitbrain import catalog
+from splitbrain.commands.judge import judge_run
+from splitbrain.contracts.journal import NullJournal
+from splitbrain.contracts.spec import TestSpec
+from splitbrain.contracts.testbed import Site
+from splitbrain.env.random import Random
+from splitbrain.harness.driver import run_test
+from splitbrain.harness.record import MemoryRecorder
+from splitbrain.history.history import History
+from splitbrain.nemesis.packages import PACKAGES, SINGLE
+from splitbrain.nemesis.partition import SHAPES
+from splitbrain.substrates.sim import SimSubstrate
+
+from .conftest import DeafSubstrate, Stand, effects
+
+FAULTS: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
+    *(("partition", (), {"shape": shape}) for shape in SHAPES),
+    ("kill", ("leader", "n1"), {}),
+    ("power", ("all",), {}),
+    ("pause", ("minority",), {}),
+    ("clock-jump", ("n1",), {"delta_ms": 11.4}),
+    ("clock-jump", ("n1",), {"delta_ms": -3.0}),
+    ("clock-jump", ("n1",), {"delta_ms": -288_000.0}),
+    ("clock-strobe", ("n1",), {"delta_ms": 4.0, "period_ms": 8.0}),
+    ("clock-strobe", ("n1",), {"delta_ms": 262_144.0, "period_ms": 1024.0}),
+    ("clock-drift", ("n1",), {"rate": 0.05}),
+    ("clock-drift", ("all",), {"rate": -0.1}),
+    ("delay", ("n1",), {"delay_ms": 20.0, "jitter_ms": 0.0}),
+    ("delay", ("all",), {"delay_ms": 300.0, "jitter_ms": 200.0}),
+    ("loss", ("all",), {"loss": 0.05}),
+    ("loss", ("leader",), {"loss": 0.3}),
+    ("duplication", ("all",), {"duplicate": 0.1}),
+    ("reordering", ("all",), {"reorder": 0.2}),
+]
+
+
+@pytest.mark.parametrize(("fault", "targets", "parameters"), FAULTS)
+def test_an_injector_that_does_nothing_is_denied(sim, fault, targets, parameters) -> None:
+    async def body(stand: Stand) -> None:
+        await stand.load()
+        value = await stand.start(fault, *targets, **parameters)
+        await asyncio.sleep(3)
+        proof = effects(value)
+        if fault in ("loss", "duplication", "reordering"):
+            proof = effects(await stand.stop(fault))
+        assert proof
+        assert set(proof) == {False}
+
+    sim(body, deaf=True)
+
+
+def verdict(nemesis: str, *, deaf: bool) -> Any:
+    """The verdict of one whole run in simulation."""
+    spec = TestSpec(
+        workload="register", substrate="sim", nemesis=(nemesis,), time_limit_s=15, seed=3
+    )
+    names = catalog.builtin()
+    test = catalog.resolve(spec, names)
+    if deaf:
+        test = msgspec.structs.replace(test, substrate=DeafSubstrate(SimSubstrate()))
+    recorder = MemoryRecorder()
+    site = Site(
+        spec=spec,
+        directory=None,
+        label="test",
+        random=Random(spec.seed),
+        journal=NullJournal(),
+        events=recorder.event,
+        power=nemesis == "power",
+    )
+    test.substrate.run(lambda: run_test(test, site, recorder))
+    return judge_run(spec, History(recorder.ops), names)
+
+
+@pytest.mark.parametrize(
+    "nemesis", [*PACKAGES, *(pytest.param(name, marks=pytest.mark.deep) for name in SINGLE)]
+)
+def test_a_whole_run_without_effect_is_unknown(nemesis: str) -> None:
+    result = verdict(nemesis, deaf=True)
+    assert (result.verdict, result.reason) == ("unknown", "no-effect"), result.summary
+    assert f"the fault {nemesis} was never shown to take effect" in result.summary
+    assert verdict(nemesis, deaf=False).verdict == "valid", "the same run with the fault"
