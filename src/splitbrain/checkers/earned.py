@@ -193,7 +193,9 @@ def _phase_ns(history: History, phase: str, otherwise: int) -> int:
 def _unfinished(history: History) -> list[tuple[str, str]]:
     for op in reversed(history):
         if op.f == "phase" and _phase(op) == "end":
-            if isinstance(op.value, Mapping) and op.value.get("interrupted"):
+            if isinstance(op.value, Mapping) and (
+                op.value.get("interrupted") or op.value.get("error")
+            ):
                 return [("unfinished", "the run was interrupted before its end")]
             return []
     return [("unfinished", "the run was cut short: its history has no end")]
