@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from campaign import Order, Told, differences, start, told, twice
 
+pytestmark = pytest.mark.timeout(1200)  # minutes of simulation; a busy machine needs its time
+
 WORKLOADS = ("register", "cas-register")
 SHARES = [tuple(range(start, start + 5)) for start in range(1, 101, 5)]
 """The hundred seeds, five for each test."""
