@@ -129,12 +129,16 @@ def announce(spec: TestSpec, outside: Iterable[str]) -> None:
         faults += f"{' and ' if faults else ''}{len(spec.schedule)} scheduled"
     bugs = f", seeded bug: {', '.join(spec.bugs)}" if spec.bugs else ""
     click.echo(
-        f"{spec.workload} on {spec.substrate}: {len(spec.nodes)} nodes, {spec.concurrency} workers, "
-        f"{spec.time_limit_s:g} s, faults: {faults or 'none'}{bugs}, seed {spec.seed}"
+        f"{spec.workload} on {spec.substrate}: {_count(len(spec.nodes), 'node')}, "
+        f"{_count(spec.concurrency, 'worker')}, {spec.time_limit_s:g} s, faults: {faults or 'none'}{bugs}, seed {spec.seed}"
     )
     if outside:
         names = ", ".join(sorted(outside))
         click.echo(f"outside the fault model: {names}: invalid is expected")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def tell(one: Finished) -> None:
