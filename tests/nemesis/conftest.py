@@ -1,4 +1,4 @@
-"""What tests of the nemesis share: the real cluster on a real testbed, and injectors that do nothing."""
+"""What tests of the nemesis share: a real cluster on a testbed, and injectors that do nothing."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ class Stand:
         self,
         fault: str,
         *targets: str,
-        id: str | None = None,
-        **parameters: Any,  # noqa: A002
+        id: str | None = None,  # noqa: A002
+        **parameters: Any,
     ) -> Mapping[str, Any]:
         id_ = id or fault
         asked = {"id": id_, "fault": fault, "targets": targets, "parameters": parameters}
