@@ -67,8 +67,8 @@ def _told(names: tuple[str, ...], links: Cut) -> str:
 class NetworkFamily:
     """start-delay, -loss, -duplication, -reordering on all links of the targets; and their stops.
 
-    A schedule may name directed links instead: parameters {"links": [["n1", "n3"]], ...}; a delay
-    of those takes no time and is not proven, as an echo goes both ways.
+    A schedule may name directed links instead: parameters {"links": [["n1", "n3"]], ...}.  That and
+    its stop take no time, as nothing is proven: an echo goes both ways, and counts need a while.
     """
 
     faults = frozenset(_KINDS)
@@ -120,7 +120,7 @@ class NetworkFamily:
         sizes = {k: v for k, v in act.parameters.items() if k in Shape.__struct_fields__}
         shape = Shape(**sizes)
         net = self._world.testbed.net
-        if act.fault == "delay" and "links" in act.parameters:
+        if "links" in act.parameters:
             self._ledger.began(act.id, act.fault, links=links)
             await net.shape(act.id, links, shape)
             return names, act.parameters, ()
