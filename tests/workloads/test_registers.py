@@ -12,6 +12,7 @@ from splitbrain.env.random import Random
 from splitbrain.errors import Definite
 from splitbrain.harness.context import Context
 from splitbrain.harness.generator import (
+    clients,
     imperfect,
     limit,
     perfect,
@@ -29,7 +30,7 @@ SPEC = TestSpec(workload="register")
 
 def run(generator, *, ops: int = 4000, completion=perfect, seed: int = 1):  # type: ignore[no-untyped-def]
     return simulate(
-        limit(ops, generator),
+        clients(limit(ops, generator)),
         completion=completion,
         concurrency=10,
         seed=seed,
@@ -96,7 +97,11 @@ def test_final_reads_read_each_key_once() -> None:
     for key in (0, 3, 1):  # the driver tells it of every event of the test
         event = Op(process=0, type="invoke", f="write", key=key, value=1)
         final = final.update({}, Context.start(1, Random(1).stream("test")), event)
-    reads = [op.key for op in simulate(final, seed=1) if op.type == "invoke" and op.f == "read"]
+    reads = [
+        op.key
+        for op in simulate(clients(final), seed=1)
+        if op.type == "invoke" and op.f == "read"
+    ]
     assert reads == [0, 1, 2, 3]
 
 
