@@ -130,7 +130,8 @@ def announce(spec: TestSpec, outside: Iterable[str]) -> None:
     bugs = f", seeded bug: {', '.join(spec.bugs)}" if spec.bugs else ""
     click.echo(
         f"{spec.workload} on {spec.substrate}: {_count(len(spec.nodes), 'node')}, "
-        f"{_count(spec.concurrency, 'worker')}, {spec.time_limit_s:g} s, faults: {faults or 'none'}{bugs}, seed {spec.seed}"
+        f"{_count(spec.concurrency, 'worker')}, {spec.time_limit_s:g} s, "
+        f"faults: {faults or 'none'}{bugs}, seed {spec.seed}"
     )
     if outside:
         names = ", ".join(sorted(outside))
