@@ -5,6 +5,7 @@ A plug-in file given by ``--load FILE.py`` adds to the same tables: it defines a
 
     WORKLOADS = {"my-register": make_workload}     # TestSpec -> Workload
     SYSTEMS = {"my-store": make_system}            # () -> System
+    NEMESES = {"my-fault": MyFamily}               # (World) -> nemesis.base.Family
     SUBSTRATES = {"my-cloud": make_substrate}      # () -> Substrate
     OPTIONS = {"my-option": "what it does"}
 
@@ -52,7 +53,10 @@ Factory = Callable[..., Any]
 
 
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):
-    """Factories by name; ``described`` gives a line of words for each, for ``list``."""
+    """Factories by name; ``described`` gives a line of words for each, for ``list``.
+
+    ``families`` are the nemeses that came from outside.
+    """
 
     workloads: Mapping[str, Factory]
     systems: Mapping[str, Factory]
@@ -60,6 +64,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     models: Mapping[str, Factory]
     nemeses: Mapping[str, frozenset[Fault]]
     options: Mapping[str, str]
+    families: Mapping[str, Any] = {}
     described: Mapping[str, Mapping[str, str]] = {}
 
 
@@ -223,7 +228,7 @@ def resolve(spec: TestSpec, catalog: Catalog) -> Test:
         workload=workload,
         system=system,
         substrate=substrate,
-        packages=make_packages,
+        packages=partial(make_packages, own=catalog.families),
         faults=(here & frozenset(system.fault_model)) | possible,
         outside=outside,
     )
@@ -329,15 +334,16 @@ def _refuse_impossible(
     """A package of which nothing is possible here is refused; of others, what is possible runs."""
     for name in spec.nemesis:
         kinds = catalog.nemeses[name]
-        if not kinds & here:
+        if kinds and not kinds & here:
             why = missing.get(min(kinds), "no substrate of this version has it")
             raise Unsupported(f"fault {name!r} is not possible on {spec.substrate}: {why}")
     from splitbrain.nemesis.packages import LEGEND
 
+    own = {f"start-{fault}" for family in catalog.families.values() for fault in family.faults}
     for fault in spec.schedule:
         word = fault.f.partition("-")[2]
-        if f"start-{word}" not in LEGEND and fault.f != "heal-all":
-            raise UnknownName("scheduled fault", fault.f, LEGEND)
+        if f"start-{word}" not in {*LEGEND, *own} and fault.f != "heal-all":
+            raise UnknownName("scheduled fault", fault.f, [*LEGEND, *sorted(own)])
         if word in Fault._value2member_map_ and Fault(word) not in here:
             why = missing.get(Fault(word), "no substrate of this version has it")
             raise Unsupported(f"scheduled fault {fault.f!r} on {spec.substrate}: {why}")
@@ -361,7 +367,7 @@ def load(paths: Iterable[str], catalog: Catalog) -> Catalog:
     for path in paths:
         module = load_module(Path(path))
         changes: dict[str, Any] = {}
-        for table in ("workloads", "systems", "substrates", "options"):
+        for table in ("workloads", "systems", "substrates", "options", "nemeses"):
             added = getattr(module, table.upper(), {})
             if not isinstance(added, Mapping):
                 line = line_of(Path(path), table.upper())
@@ -374,6 +380,13 @@ def load(paths: Iterable[str], catalog: Catalog) -> Catalog:
                     raise PluginError(path, line, problem)
                 if table != "options" and not callable(factory):
                     raise PluginError(path, line, f"{table.upper()}[{name!r}] is not callable")
+                if table == "nemeses" and not isinstance(
+                    getattr(factory, "faults", None), frozenset
+                ):
+                    raise PluginError(path, line, f"NEMESES[{name!r}] has no frozenset faults")
+            if table == "nemeses":
+                changes["families"] = {**catalog.families, **added}
+                added = {name: frozenset[Fault]() for name in added}
             changes[table] = {**getattr(catalog, table), **added}
         catalog = msgspec.structs.replace(catalog, **changes)
     return catalog

@@ -39,6 +39,7 @@ def expectation(spec: TestSpec, catalog: Catalog) -> Expectation:
     """What a run of this spec must show for a verdict of valid."""
     from splitbrain.nemesis.packages import FAULT_PACKAGE
 
+    own = {fault: name for name, f in catalog.families.items() for fault in f.faults}
     workload = make_workload(spec, catalog)
     system = make_system(spec, catalog)
     options = spec.options
@@ -46,7 +47,7 @@ def expectation(spec: TestSpec, catalog: Catalog) -> Expectation:
         functions=workload.functions,
         answers=workload.answers,
         faults=spec.nemesis,
-        packages=FAULT_PACKAGE,
+        packages={**FAULT_PACKAGE, **own},
         recovery_s=3 * system.election_timeout_s(spec),
         answered_share=float(options.get("answered-share", 0.9)),
         unproven_share=float(options.get("unproven-share", 0.2)),

@@ -1,7 +1,7 @@
 """What every family of faults shares: its operations' values, its targets, and its proofs.
 
 A family of your own needs no base class: any object with the members of :class:`Family`, made from a
-``World``, is one.  Hand it to :class:`splitbrain.nemesis.packages.FamilyNemesis`.
+``World``, is one; see :mod:`splitbrain.nemesis.packages`.
 
 A family's operation carries {"id", "fault", "targets", "parameters"}.  A generator does not know
 who leads, so it may name a *role* (``leader``, ``one``, ``minority`` ...); the family resolves it
@@ -28,6 +28,7 @@ __all__ = [
     "Act",
     "Draft",
     "Family",
+    "MakeFamily",
     "Outcome",
     "completion",
     "down",
@@ -48,7 +49,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
         fault: such as ``partition`` or ``clock-jump``; the operations are start-/stop-<fault>.
         targets: node names or role words.
         parameters: what else the fault needs.
-        lasting: False for a one-shot fault, which has no stop.
+        lasting: False for a one-shot fault, which has no stop: those of
+            ``splitbrain.checkers.bands.ONE_SHOT`` alone.
     """
 
     fault: str
@@ -78,7 +80,11 @@ Outcome = tuple[tuple[str, ...], Mapping[str, Any], Sequence[Proof]]
 
 
 class Family(Protocol):
-    """One family of faults acting on one running system."""
+    """One family of faults acting on one running system.
+
+    ``start`` and ``stop`` return the nodes and parameters that the fault had in the end, by which it
+    can be repeated, and what was *observed*, by something other than the act itself.
+    """
 
     faults: frozenset[str]
     """Names of its faults; it understands start-<fault> and, for lasting ones, stop-<fault>."""
@@ -100,6 +106,7 @@ class Family(Protocol):
 
 
 MakeFamily = Callable[[World], Family]
+"""Makes a family, once the system runs; most often its class."""
 
 
 def resolve_targets(

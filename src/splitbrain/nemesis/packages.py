@@ -1,13 +1,14 @@
 """Weaves the families that a test asks for into one nemesis and one schedule.
 
-To add a fault of your own, write a class with the members of :class:`splitbrain.nemesis.base.Family`
-and put ``FamilyNemesis([YourFamily(world)])`` into a ``FaultPackage`` of its own, or the family into
-the list that :func:`make_packages` makes.
+A fault of your own is a class with the members of :class:`splitbrain.nemesis.base.Family`, made from
+a ``World``.  A file given by ``--load`` offers it by ``NEMESES = {"my-fault": MyFamily}``; then it is
+asked for by ``--nemesis my-fault``, takes its turns with the others, and has to be shown effective.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
@@ -20,7 +21,7 @@ from splitbrain.contracts.test import World
 from splitbrain.errors import HarnessError
 from splitbrain.history.op import NEMESIS, Op
 from splitbrain.nemesis.admin import AdminFamily
-from splitbrain.nemesis.base import Family, completion, unpack
+from splitbrain.nemesis.base import Family, MakeFamily, completion, unpack
 from splitbrain.nemesis.clock import ClockFamily
 from splitbrain.nemesis.disk import DiskFamily
 from splitbrain.nemesis.ledger import Ledger
@@ -65,7 +66,14 @@ class FamilyNemesis:
     """Hands each operation to the family that knows its fault."""
 
     def __init__(self, families: Sequence[Family]) -> None:
-        self._families = {fault: family for family in families for fault in family.faults}
+        self._families: dict[str, Family] = {}
+        for family in families:
+            twice = sorted(family.faults & self._families.keys())
+            if twice:
+                raise HarnessError(
+                    f"two families know the fault {twice[0]!r}; rename one of them"
+                )
+            self._families.update(dict.fromkeys(family.faults, family))
         self._all = tuple(families)
         self._started: dict[str, Any] = {}
 
@@ -131,13 +139,19 @@ class HealAll(msgspec.Struct, frozen=True):
         return self
 
 
-def make_packages(world: World) -> Sequence[FaultPackage]:
-    """One package that rotates all that the spec asks for, and understands every other fault too."""
+def make_packages(
+    world: World, own: Mapping[str, MakeFamily] = MappingProxyType({})
+) -> Sequence[FaultPackage]:
+    """One package that rotates all that the spec asks for, and understands every other fault too.
+
+    ``own``: families from outside, by the name of their package.
+    """
     ledger = Ledger()
     partition, process = PartitionFamily(world, ledger), ProcessFamily(world, ledger)
     clock, network = ClockFamily(world, ledger), NetworkFamily(world, ledger)
     disk, admin = DiskFamily(world, ledger), AdminFamily(world)
-    families: list[Family] = [process, partition, network, clock, disk, admin]
+    mine = {name: make(world) for name, make in own.items()}
+    families: list[Family] = [process, partition, network, clock, disk, admin, *mine.values()]
     home: dict[str, Family] = {
         "partition": partition,
         "kill": process,
@@ -146,6 +160,7 @@ def make_packages(world: World) -> Sequence[FaultPackage]:
         "clock": clock,
         "network": network,
         **dict.fromkeys(SINGLE, network),
+        **mine,
     }
     names = world.spec.nemesis
     kinds = frozenset(kind for name in names for kind in home[name].kinds(name))
