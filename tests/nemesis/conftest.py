@@ -154,9 +154,16 @@ def on_stand(
     deaf: bool = False,
     nodes: tuple[str, ...] = NODES,
     seed: int = 7,
+    **settings: Any,
 ) -> None:
-    """Run ``body`` on a cluster of its own."""
-    spec = TestSpec(workload="register", substrate=substrate.name, nodes=nodes, seed=seed)
+    """Run ``body`` on a cluster of its own, with these settings as options."""
+    spec = TestSpec(
+        workload="register",
+        substrate=substrate.name,
+        nodes=nodes,
+        seed=seed,
+        options={name.replace("_", "-"): value for name, value in settings.items()},
+    )
     system, random = Minitikv(), Random(seed)
     label = "test" if directory is None else f"test-{directory.parent.name}-{directory.name}"
     site = Site(

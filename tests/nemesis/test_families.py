@@ -240,3 +240,17 @@ def test_heal_all_heals_all(sim) -> None:
         assert stand.testbed.crashes() == ()
 
     sim(body)
+
+
+def test_nodes_that_were_paused_together_still_elect_a_leader(sim) -> None:
+    """With equal election timeouts the phases of their ticks alone keep them apart."""
+
+    async def body(stand: Stand) -> None:
+        for _ in range(3):
+            await stand.start("pause", "all")
+            await asyncio.sleep(4)
+            await stand.stop("pause")
+            await asyncio.sleep(6)
+            assert await stand.running.primaries()
+
+    sim(body, election_timeouts="*=1.5")

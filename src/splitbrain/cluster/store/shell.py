@@ -124,10 +124,13 @@ class Store:
     # -- callbacks -------------------------------------------------------------------------------
 
     def _arm_tick(self) -> None:
-        """One tick a period; after a pause one tick, not all those that were missed."""
-        now = self._clock.monotonic_ns()
-        due = self._next_tick_ns + self.config.tick_ns
-        self._next_tick_ns = due if due > now else now + self.config.tick_ns
+        """One tick a period; after a pause one tick, not all those that were missed.
+
+        It keeps its phase: stores that are resumed together must not tick together either.
+        """
+        tick_ns = self.config.tick_ns
+        missed = max(0, (self._clock.monotonic_ns() - self._next_tick_ns) // tick_ns)
+        self._next_tick_ns += (missed + 1) * tick_ns
         self._clock.call_at(self._next_tick_ns, self._tick)
 
     def _tick(self) -> None:
