@@ -250,7 +250,10 @@ def test_nodes_that_were_paused_together_still_elect_a_leader(sim) -> None:
             await stand.start("pause", "all")
             await asyncio.sleep(4)
             await stand.stop("pause")
-            await asyncio.sleep(6)
+            await stand.start("kill", "leader")
+            await asyncio.sleep(8)
             assert await stand.running.primaries()
+            await stand.stop("kill")
+            await asyncio.sleep(2)
 
     sim(body, election_timeouts="*=1.5")
