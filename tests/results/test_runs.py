@@ -215,3 +215,32 @@ def test_every_file_is_closed_though_one_cannot_be_flushed(
         with pytest.raises(HostError, match="No space left on device"):
             recorder.close()
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_behind_a_torn_line_nothing_is_written_though_space_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = create_run(tmp_path, SPEC)
+    recorder = RunRecorder(path)
+    recorder.op(an_op(0, "invoke"))
+    recorder.flush()
+    recorder.op(an_op(1, "ok"))
+    real = os.write
+    room = [9]
+
+    def nearly_full(fd: int, data: memoryview) -> int:
+        if not room[0]:
+            raise OSError(28, os.strerror(28))
+        written = real(fd, data[: room[0]])
+        room[0] -= written
+        return written
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", nearly_full)
+        with pytest.raises(HostError, match="No space left on device"):
+            recorder.flush()
+    recorder.op(an_op(2, "invoke"))
+    recorder.close()
+    run = read_run(path)
+    assert [op.index for op in run.history] == [0]
+    assert len(run.notes) == 1

@@ -46,11 +46,12 @@ class JsonlWriter:
         HostError: the file cannot be opened or written (no permission, disk full).
     """
 
-    __slots__ = ("_buffer", "_fd", "path")
+    __slots__ = ("_buffer", "_fd", "_torn", "path")
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._buffer: list[bytes] = []
+        self._torn = False
         try:
             self._fd = os.open(
                 path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644
@@ -64,6 +65,8 @@ class JsonlWriter:
 
     def flush(self) -> None:
         """Hand every collected line to the operating system; nothing to do is harmless."""
+        if self._torn:
+            self._buffer = []  # behind a torn line nothing could be read
         if not self._buffer:
             return
         self._buffer.append(b"")
@@ -73,6 +76,7 @@ class JsonlWriter:
             while data:
                 data = data[os.write(self._fd, data) :]
         except OSError as error:
+            self._torn = True
             raise _host_error(self.path, "write", error) from error
 
     def close(self) -> None:
