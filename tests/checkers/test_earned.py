@@ -234,3 +234,48 @@ def test_the_rate_is_one_of_the_main_phase_outside_bands() -> None:
     # 4.0 to 20.0, less 10.5 to 12.1 and 3 s of recovery
     assert stats["seconds_outside_bands"] == pytest.approx(16.0 - 4.6)
     assert stats["rate_outside_bands"] == pytest.approx(60 / 11.4, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "counted"),
+    [
+        ([True], [], "effective"),
+        ([True, None], [], "effective"),
+        ([True, "pause"], [], "effective"),
+        ([True, False], [True], "no_effect"),
+        ([False], [True], "no_effect"),
+        ([None], [True], "no_effect"),
+        (["pause"], [True], "masked"),
+        (["pause"], [False], "masked"),
+        ([], [True], "effective"),
+        ([], [False], "no_effect"),
+        ([], [None], "no_effect"),
+        ([], ["kill"], "masked"),
+        ([], [], "no_effect"),
+    ],
+)
+def test_what_a_heal_showed_is_no_proof_of_the_fault(
+    start: list[Any], stop: list[Any], counted: str
+) -> None:
+    """Only a fault of chance, whose start observed nothing, is proven by its stop."""
+
+    def proofs(seen: list[Any]) -> list[Any]:
+        return [
+            {"target": "n1", "masked": one}
+            if isinstance(one, str)
+            else {"target": "n1"} | ({} if one is None else {"effective": one})
+            for one in seen
+        ]
+
+    script = good()
+    script.fault(7.0, "start-kill", "kill-2", proofs(start), targets=["n1"])
+    script.fault(8.0, "stop-kill", "kill-2", proofs(stop))
+    stats = judge(script).stats["faults"]["kill"]
+    before = {"applied": 1, "effective": 1, "masked": 0, "no_effect": 0}
+    assert {name: stats[name] - before[name] for name in before} == {
+        "applied": 1,
+        "effective": 0,
+        "masked": 0,
+        "no_effect": 0,
+        counted: 1,
+    }

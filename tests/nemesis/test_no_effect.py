@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,7 +21,6 @@ from splitbrain.harness.record import MemoryRecorder
 from splitbrain.history.history import History
 from splitbrain.nemesis.packages import PACKAGES, SINGLE
 from splitbrain.nemesis.partition import SHAPES
-from splitbrain.substrates.sim import SimSubstrate
 
 from .conftest import DeafSubstrate, Stand, effects
 
@@ -59,20 +60,20 @@ def test_an_injector_that_does_nothing_is_denied(sim, fault, targets, parameters
     sim(body, deaf=True)
 
 
-def verdict(nemesis: str, *, deaf: bool) -> Any:
-    """The verdict of one whole run in simulation."""
+def verdict(nemesis: str, *, deaf: bool, on: str = "sim", directory: str | None = None) -> Any:
+    """The verdict of one whole run."""
     spec = TestSpec(
-        workload="register", substrate="sim", nemesis=(nemesis,), time_limit_s=15, seed=3
+        workload="register", substrate=on, nemesis=(nemesis,), time_limit_s=15, seed=3
     )
     names = catalog.builtin()
     test = catalog.resolve(spec, names)
     if deaf:
-        test = msgspec.structs.replace(test, substrate=DeafSubstrate(SimSubstrate()))
+        test = msgspec.structs.replace(test, substrate=DeafSubstrate(test.substrate))
     recorder = MemoryRecorder()
     site = Site(
         spec=spec,
-        directory=None,
-        label="test",
+        directory=directory,
+        label=f"test-{nemesis}-{on}-{os.getpid()}",
         random=Random(spec.seed),
         journal=NullJournal(),
         events=recorder.event,
@@ -90,3 +91,15 @@ def test_a_whole_run_without_effect_is_unknown(nemesis: str) -> None:
     assert (result.verdict, result.reason) == ("unknown", "no-effect"), result.summary
     assert f"the fault {nemesis} was never shown to take effect" in result.summary
     assert verdict(nemesis, deaf=False).verdict == "valid", "the same run with the fault"
+
+
+@pytest.mark.deep
+@pytest.mark.processes
+@pytest.mark.parametrize("nemesis", ["partition", "kill", "power", "pause", "clock", "delay"])
+def test_a_whole_local_run_without_effect_is_unknown(
+    nemesis: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    result = verdict(nemesis, deaf=True, on="local", directory=str(tmp_path / "run"))
+    assert (result.verdict, result.reason) == ("unknown", "no-effect"), result.summary
