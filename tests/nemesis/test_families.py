@@ -51,6 +51,11 @@ def test_a_partition_by_pairs_and_by_targets(sim) -> None:
             link for link in LINKS if (link[0] in ("n4", "n5")) != (link[1] in ("n4", "n5"))
         }
         await stand.stop("partition", id="b")
+        leader = await stand.leader()
+        value = await stand.start("partition", "leader", id="c")
+        assert {i for i, _ in value["parameters"]["cut"] if i == leader} == {leader}
+        assert len(value["parameters"]["cut"]) == 8
+        await stand.stop("partition", id="c")
         reached = await stand.testbed.net.reach(LINKS, timeout_s=0.5)
         assert [link for link in LINKS if not reached[link]] == [("n1", "n2")]
 

@@ -16,7 +16,7 @@ from splitbrain.contracts.fault import Cut, Fault, Proof
 from splitbrain.contracts.test import World
 from splitbrain.env.random import Stream
 from splitbrain.errors import HarnessError
-from splitbrain.nemesis.base import Act, Draft, Outcome, down, mask
+from splitbrain.nemesis.base import Act, Draft, Outcome, down, mask, resolve_targets
 from splitbrain.nemesis.ledger import LINKS, Ledger
 
 __all__ = ["SHAPES", "PartitionFamily", "cut_between"]
@@ -148,23 +148,25 @@ class PartitionFamily:
         """A shape, those that depose the leader more often than others."""
         return Draft(fault="partition", parameters={"shape": stream.choice(self._shapes)})
 
-    def _cut(self, act: Act, leader: str | None) -> Cut:
+    def _cut(self, act: Act, primaries: Sequence[str]) -> Cut:
         given = act.parameters.get("cut")
         nodes = self._world.spec.nodes
         if given is not None:
             return tuple((str(i), str(j)) for i, j in given)
         if act.targets:
-            inside = [node for node in nodes if node in act.targets]
+            names = resolve_targets(self._world, act, primaries)
+            inside = [node for node in nodes if node in names]
             return cut_between(inside, [node for node in nodes if node not in inside])
         shape = act.parameters.get("shape", "halves")
         if shape not in SHAPES:
             raise HarnessError(f"unknown partition shape {shape!r}; known: {', '.join(SHAPES)}")
+        leader = primaries[0] if primaries else None
         return SHAPES[shape](nodes, self._world.random.stream("partition", act.id), leader)
 
     async def start(self, act: Act) -> Outcome:
         """Probe the links, cut them, and probe them again."""
         primaries = await self._world.running.primaries()
-        cut = self._cut(act, primaries[0] if primaries else None)
+        cut = self._cut(act, primaries)
         net = self._world.testbed.net
         if not _proven(act):
             self._ledger.began(act.id, "partition", links=cut)
