@@ -94,10 +94,11 @@ def run_spec(
     try:
         recorder = RunRecorder(directory)
         try:
-            outcome = _run(test, directory, recorder, progress)
+            with _terminating():
+                outcome = _run(test, directory, recorder, progress)
         finally:
             recorder.close()
-        with _terminating():
+        with _terminating():  # again, for an event loop that ends takes its handlers away
             return finish(
                 directory,
                 catalog,
