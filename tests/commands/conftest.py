@@ -100,13 +100,12 @@ class Tool:
 
     def labelled(self) -> list[int]:
         """Living processes of the runs in this store, by their label in the environment."""
-        runs = {
-            f"splitbrain-{path.parent.name}-{path.name}-" for path in self.store.glob("*/*")
-        }
+        runs = {f"splitbrain-{path.parent.name}-{path.name}" for path in self.store.glob("*/*")}
         found = []
         for process in procfs.processes():
             label = procfs.environment_of(process.pid).get(procfs.LABEL, "")
-            if any(label.startswith(run) for run in runs):
+            run, _, token = label.rpartition("-")
+            if run in runs and not set(token) - set("0123456789abcdef"):
                 found.append(process.pid)
         return found
 

@@ -47,7 +47,8 @@ def lookalikes() -> Iterator[Callable[[str], list[subprocess.Popen[bytes]]]]:
 def healed(tool: Any) -> str:
     done = tool.call("heal")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert tool.labelled() == []
+    left = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in tool.labelled()]
+    assert left == [], done.stdout
     assert tool.links() == []
     return str(done.stdout)
 
