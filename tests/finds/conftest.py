@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -127,3 +127,9 @@ def hunt() -> Hunt:
         return run_spec(finding_spec(BUGS[bug], seed, with_bug=with_bug, nemesis=nemesis), bug)
 
     return run
+
+
+@pytest.fixture
+def finding() -> Callable[..., TestSpec]:
+    """``finding_spec``: the spec of a bug's command."""
+    return finding_spec

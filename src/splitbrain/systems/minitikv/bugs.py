@@ -107,6 +107,7 @@ _ALL = (
         options={"election-timeouts": "n1=2,n2=4,n3=4"},
         spec={"nodes": ("n1", "n2", "n3")},
         harmless=("kill",),
+        share=20,
     ),
     Bug(
         name="commit-old-term",
@@ -129,6 +130,7 @@ _ALL = (
         },
         harmless=("clock",),
         needs_fault=True,
+        share=20,
     ),
     Bug(
         name="truncate-on-match",
@@ -137,8 +139,29 @@ _ALL = (
         "that were acknowledged since.",
         anomalies=_LOSS,
         schedule="truncate-on-match",
+        options={
+            "election-timeouts": "n1=6,n2=15,n3=15",
+            "entries-per-append": 64,
+            "inflight": 256,
+            "slow-commit-ms": 0,
+            "slow-apply-ms": 0,
+            "snapshot-every": 10000,
+            "sim-delay-ms": 44.5,
+            "sim-jitter-ms": 1,
+            "sim-fsync-ms": 0.5,
+            "sim-order": "time",
+            "keys": 1000,
+            "read-share": 0.01,
+        },
+        spec={
+            "nodes": ("n1", "n2", "n3"),
+            "concurrency": 80,
+            "rate_hz": 200.0,
+            "time_limit_s": 35.0,
+        },
         harmless=("clock",),
         needs_fault=True,
+        share=20,
     ),
 )
 

@@ -18,11 +18,14 @@ __all__ = ["SCHEDULES"]
 
 
 def _at(
-    time_s: float, f: str, id: str = "", *targets: str, **parameters: Any  # noqa: A002
+    time_s: float,
+    f: str,
+    id: str = "",  # noqa: A002
+    *targets: str,
+    **parameters: Any,
 ) -> ScheduledFault:
-    return ScheduledFault(
-        time_ns=round(time_s * 1e9), f=f, id=id, targets=targets, parameters=parameters
-    )
+    time_ns = round(time_s * 1e9)
+    return ScheduledFault(time_ns=time_ns, f=f, id=id, targets=targets, parameters=parameters)
 
 
 def _cut(time_s: float, id: str, *pairs: str) -> ScheduledFault:  # noqa: A002
@@ -38,6 +41,10 @@ def _heal(time_s: float, id: str) -> ScheduledFault:  # noqa: A002
 
 def _campaign(time_s: float, node: str) -> ScheduledFault:
     return _at(time_s, "start-admin", "", node, action="campaign")
+
+
+def _transfer(time_s: float, to: str) -> ScheduledFault:
+    return _at(time_s, "start-admin", "", "leader", action="transfer-leader", to=to)
 
 
 def _vote_not_durable(begin_s: float) -> Sequence[ScheduledFault]:
@@ -76,7 +83,7 @@ def _commit_old_term(begin_s: float) -> Sequence[ScheduledFault]:
     t, tag = begin_s, f"{begin_s:g}"
     slow = [["n1", "n3"], ["n2", "n3"]]
     return (
-        _at(t - 2.0, "start-admin", "", "leader", action="transfer-leader", to="n1"),
+        _transfer(t - 2.0, "n1"),
         _cut(t, f"n1-n2-{tag}", "n1-n2"),
         _cut(t, f"n1-n3-{tag}", "n1-n3"),
         _at(t + 0.1, "start-delay", f"slow-{tag}", links=slow, delay_ms=600.0),
@@ -95,12 +102,42 @@ def _commit_old_term(begin_s: float) -> Sequence[ScheduledFault]:
     )
 
 
+def _truncate_on_match(begin_s: float) -> Sequence[ScheduledFault]:
+    """n3 alone stands for the majority of the leader n1, and is told late what to append.
+
+    Each message takes 45 ms, but for 30 ms those from n1 to n3 are held back for 200 ms.  n3 refuses
+    what overtakes them, and after three ways in all has what n1 sends in its place: all that was
+    held back, and more.  After four ways n1 knows that, and acknowledges all of it to its clients.
+    Then comes what was held back, and the last of it cuts off what is behind it.  After five ways
+    n3 would hear what is committed; n1 is cut off before, and n3 leads.
+
+    A heartbeat's answer would make n1 send all of it again.  n1 sends heartbeats each third of a
+    second from its election on, which is five ways after the transfer; they are kept clear of.
+    """
+    t, tag = begin_s, f"{begin_s:g}"
+    late = t + 0.93
+    return (
+        _transfer(t - 2.0, "n1"),
+        _cut(t, f"n1-n2-{tag}", "n1-n2"),
+        _at(late, "start-reordering", f"late-{tag}", links=[["n1", "n3"]], reorder=1.0),
+        _at(late + 0.03, "stop-reordering", f"late-{tag}"),
+        _cut(late + 0.24, f"n1-n3-{tag}", "n1-n3"),
+        _campaign(t + 2.6, "n3"),
+        _heal(t + 4.0, f"n1-n2-{tag}"),
+        _heal(t + 4.0, f"n1-n3-{tag}"),
+    )
+
+
 SCHEDULES: Mapping[str, Sequence[ScheduledFault]] = {
     "vote-not-durable": tuple(
         fault for turn in range(4) for fault in _vote_not_durable(3.0 + 12.0 * turn)
     ),
     "commit-old-term": tuple(
         fault for turn in range(4) for fault in _commit_old_term(10.0 + 15.0 * turn)
+    ),
+    "truncate-on-match": (
+        _transfer(7.0, "n3"),
+        *(fault for turn in range(3) for fault in _truncate_on_match(11.0 + 7.0 * turn)),
     ),
 }
 """By name, as in ``--faults NAME``."""
