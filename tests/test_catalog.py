@@ -153,9 +153,13 @@ def test_a_mistake_in_a_file_that_a_plugin_imports_is_told_at_the_import(
 
 def test_a_factory_that_fails_is_told_by_file_and_line(tmp_path: Path) -> None:
     path = tmp_path / "plug.py"
-    path.write_text("def mine(spec):\n    return spec.no_such_thing\n\nWORKLOADS = {'mine': mine}\n")
+    path.write_text(
+        "def mine(spec):\n    return spec.no_such_thing\n\nWORKLOADS = {'mine': mine}\n"
+    )
     catalog = names.load([str(path)], CATALOG)
-    with pytest.raises(PluginError, match=r"plug.py:2: workload 'mine' cannot be made: Attribute"):
+    with pytest.raises(
+        PluginError, match=r"plug.py:2: workload 'mine' cannot be made: Attribute"
+    ):
         names.resolve(spec(workload="mine", load=(str(path),)), catalog)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import io
 import json
 import os
@@ -370,3 +372,13 @@ def test_a_live_line_that_nobody_reads_does_not_end_the_test() -> None:
     live(moment(1.0, 1))
     live(moment(2.0, 1))
     live.clear()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["commands.judge", "commands.report", "commands.specify", "live", "printing"],
+)
+def test_the_examples_in_docstrings_are_true(name: str) -> None:
+    module = importlib.import_module(f"splitbrain.{name}")
+    failed, tried = doctest.testmod(module)
+    assert (failed, tried > 0) == (0, True)

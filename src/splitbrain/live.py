@@ -21,7 +21,7 @@ def line(state: Progress, rate: float) -> str:
     >>> now = Progress(time_s=12.3, phase="main", ops=900, ok=880, fail=12, info=8,
     ...                faults=("partition",), crashes=0)
     >>> line(now, 74.9)
-    ' 12.3 s main   75 op/s  ok 880  fail 12  info 8  partition'
+    ' 12.3 s main    75 op/s  ok 880  fail 12  info 8  partition'
     """
     words = f"{state.time_s:5.1f} s {state.phase:5} {rate:4.0f} op/s"
     words += f"  ok {state.ok}  fail {state.fail}  info {state.info}"

@@ -130,7 +130,7 @@ def test_the_next_run_heals_what_a_killed_one_left(tool: Any) -> None:
 
 def test_runs_at_once_and_heal_do_not_touch_each_other(tool: Any, wait_for: WaitFor) -> None:
     words = (
-        "run register --on local --nodes 3 --time-limit 9 --nemesis kill --nemesis-interval 2"
+        "run register --on local --nodes 3 --time-limit 7 --nemesis kill --nemesis-interval 2"
     )
     children = [tool.start(*words.split(), "--seed", seed, "--rate", "30") for seed in (1, 2)]
     wait_for(lambda: len(tool.links()) == 2, "both runs", 60)
