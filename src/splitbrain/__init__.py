@@ -1,7 +1,7 @@
 """splitbrain: does a distributed system keep its promises when networks split and nodes die?
 
 The public names are loaded lazily (PEP 562), because a node process of the bundled cluster imports
-this package too and must not pay for numpy or bokeh.
+this package too and must not pay for numpy or networkx.
 """
 
 from __future__ import annotations

@@ -318,13 +318,8 @@ def _asked(spec: TestSpec, catalog: Catalog) -> frozenset[Fault]:
 def _abilities(
     spec: TestSpec, substrate: Substrate
 ) -> tuple[frozenset[Fault], Mapping[Fault, str]]:
-    """The faults possible under this spec's options, and for the others what would help.
-
-    A substrate whose options take abilities away has ``impossible(spec)``, which maps each such
-    fault to what would make it possible, and raises RequestError for a malformed option.
-    """
-    ask = getattr(substrate, "impossible", None)
-    lost: Mapping[Fault, str] = {} if ask is None else ask(spec)
+    """The faults possible under this spec's options, and for the others what would help."""
+    lost = substrate.impossible(spec)
     return substrate.supports - frozenset(lost), {**substrate.missing, **lost}
 
 

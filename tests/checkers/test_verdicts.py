@@ -39,7 +39,7 @@ def test_compose_keeps_the_worst_and_everybodys_evidence():
     bad = Fixed(INVALID, anomalies=(Anomaly(kind="stale-read", explanation="e"),), kernel="k")
     result = check(compose({"a": Fixed(VALID), "b": Fixed(UNKNOWN, reason="budget"), "c": bad}))
     assert result.verdict == INVALID
-    assert result.summary == "c: says invalid"
+    assert result.summary == "says invalid"
     assert [a.kind for a in result.anomalies] == ["stale-read"]
     assert list(result.checkers) == ["a", "b", "c"]
     assert result.kernel == "k"

@@ -54,15 +54,12 @@ def merge(results: Mapping[str, Result]) -> Result:
     Anomalies of all parts are kept, in the order of the parts.
     """
     verdict = worst(result.verdict for result in results.values())
-    decisive = [(name, r) for name, r in results.items() if r.verdict == verdict]
-    name, first = decisive[0] if decisive else ("", None)
+    first = next((result for result in results.values() if result.verdict == verdict), None)
     if first is None:
         return Result(verdict=VALID, summary="nothing to check")
     summary = first.summary
     if verdict == VALID and len(results) > 1:
         summary = "; ".join(result.summary for result in results.values())
-    elif len(results) > 1:
-        summary = f"{name}: {first.summary}"
     return Result(
         verdict=verdict,
         summary=summary,

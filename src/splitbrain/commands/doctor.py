@@ -29,7 +29,7 @@ def diagnose(catalog: Catalog) -> Sequence[Row]:
         ),
         ("cores", "yes", str(os.cpu_count())),
     ]
-    for package in ("msgspec", "numpy", "networkx", "grpcio", "bokeh"):
+    for package in ("msgspec", "numpy", "networkx", "grpcio", "protobuf"):
         try:
             rows.append((package, "yes", importlib.metadata.version(package)))
         except importlib.metadata.PackageNotFoundError:

@@ -316,6 +316,13 @@ class Substrate(Protocol):
     def missing(self) -> Mapping[Fault, str]:
         """For each other fault, what would make it possible."""
 
+    def impossible(self, spec: TestSpec) -> Mapping[Fault, str]:
+        """Faults of ``supports`` that this spec's options rule out: what would bring them back.
+
+        Raises:
+            RequestError: an option of the substrate that is malformed.
+        """
+
     def run(self, main: Callable[[], Awaitable[T]]) -> T:
         """Run ``main`` to its end on this substrate's own event loop."""
 

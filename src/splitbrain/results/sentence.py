@@ -40,7 +40,7 @@ REASONS = {
     "refused": "too few operations were answered while no fault held",
     "budget": "the checker's budget was spent before it could decide",
     "unfinished": "the run was cut short",
-    "crash": "a checker failed",
+    "checker-crashed": "a checker failed",
 }
 """What each reason of unknown means."""
 

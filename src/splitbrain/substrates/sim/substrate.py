@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from splitbrain.contracts.fault import Fault
+from splitbrain.contracts.spec import TestSpec
 from splitbrain.contracts.testbed import Site
 from splitbrain.errors import HarnessError
 from splitbrain.substrates.sim.knobs import Knobs
@@ -33,6 +34,10 @@ class SimSubstrate:
     name = "sim"
     supports: frozenset[Fault] = frozenset(Fault)
     missing: Mapping[Fault, str] = {}
+
+    def impossible(self, spec: TestSpec) -> Mapping[Fault, str]:
+        """Nothing: no option takes a fault away here."""
+        return {}
 
     def run(self, main: Callable[[], Awaitable[T]]) -> T:
         """Run ``main`` to its end on a fresh loop of virtual time."""
