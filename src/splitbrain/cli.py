@@ -111,7 +111,9 @@ def _run_all(spec: Any, catalog: Any, store: Path, count: int, *, as_json: bool)
         each = msgspec.structs.replace(spec, seed=spec.seed + number)
         live = LiveLine(sys.stderr)
         try:
-            one = run_spec(each, catalog, store, progress=None if as_json else live)
+            one = run_spec(
+                each, catalog, store, progress=None if as_json else live, own_process=True
+            )
         except SplitbrainError as error:
             if count == 1:
                 raise
@@ -273,7 +275,8 @@ def demo(seconds: float, seed: int, store: Path) -> None:
             click.echo(f"expected {part.expect}, got {finished.verdict}")
 
     parts = demo_parts(seconds=seconds, seed=seed)
-    sys.exit(run_demo(names.builtin(), store, parts, told=told, begun=begun))
+    code = run_demo(names.builtin(), store, parts, told=told, begun=begun, own_process=True)
+    sys.exit(code)
 
 
 @main.command(name="list")

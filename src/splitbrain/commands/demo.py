@@ -80,6 +80,7 @@ def run_demo(
     *,
     told: Callable[[Part, Finished], None],
     begun: Callable[[Part], Callable[[Any], None] | None],
+    own_process: bool = False,
 ) -> int:
     """Run the parts one after the other.
 
@@ -89,7 +90,9 @@ def run_demo(
     """
     codes = []
     for part in parts:
-        finished = run_spec(part.spec, catalog, store, progress=begun(part))
+        finished = run_spec(
+            part.spec, catalog, store, progress=begun(part), own_process=own_process
+        )
         told(part, finished)
         if finished.verdict == part.expect:
             codes.append(0)

@@ -8,12 +8,9 @@ reported.  A second one heals and gives up; more than two do nothing, for healin
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import msgspec
@@ -22,6 +19,7 @@ from splitbrain.catalog import Catalog, resolve
 from splitbrain.checkers.verdict import Result, Verdict
 from splitbrain.commands.judge import EXIT_CODES, judge_run
 from splitbrain.commands.report import rerun_command, write_run_report
+from splitbrain.commands.signals import Signals
 from splitbrain.contracts.journal import Journal, NullJournal
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.contracts.test import Test
@@ -80,8 +78,11 @@ def run_spec(
     store: Path,
     *,
     progress: Callable[[Any], None] | None = None,
+    own_process: bool = False,
 ) -> Finished:
     """Run one test and judge it.
+
+    ``own_process`` says that this process ends when the user gives up, see ``signals``.
 
     Raises:
         RequestError: the spec is malformed; nothing was started.
@@ -93,12 +94,11 @@ def run_spec(
     directory = create_run(store, spec)
     try:
         recorder = RunRecorder(directory)
-        try:
-            with _terminating():
-                outcome = _run(test, directory, recorder, progress)
-        finally:
-            recorder.close()
-        with _terminating():  # again, for an event loop that ends takes its handlers away
+        with Signals(own_process=own_process) as signals:
+            try:
+                outcome = _run(test, directory, recorder, progress, signals)
+            finally:
+                recorder.close()
             return finish(
                 directory,
                 catalog,
@@ -114,29 +114,12 @@ def run_spec(
         raise
 
 
-@contextlib.contextmanager
-def _terminating() -> Iterator[None]:
-    """Let SIGTERM do what SIGINT does, outside the event loop too."""
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, on_signal)
-    except ValueError:  # not the main thread: the host handles signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _run(
     test: Test,
     directory: Path,
     recorder: RunRecorder,
     progress: Callable[[Any], None] | None,
+    signals: Signals,
 ) -> RunOutcome:
     # Two stores may each begin a run of one name in one millisecond; labels must differ all the same.
     label = f"splitbrain-{directory.parent.name}-{directory.name}-{secrets.token_hex(4)}"
@@ -157,8 +140,11 @@ def _run(
         task = asyncio.ensure_future(
             run_test(test, site, recorder, stop=stop, progress=progress)
         )
-        with _signals(stop, task, virtual=test.spec.substrate == "sim"):
+        signals.attach(stop, task)
+        try:
             return await task
+        finally:
+            signals.detach()
 
     try:
         return test.substrate.run(main)
@@ -186,43 +172,6 @@ def _journal(spec: TestSpec, directory: Path, label: str) -> Journal:
 
     heal()
     return FileJournal(str(directory / "journal.jsonl"), label=label)
-
-
-@contextlib.contextmanager
-def _signals(
-    stop: asyncio.Event, task: asyncio.Future[Any], *, virtual: bool
-) -> Iterator[None]:
-    """First signal: ``stop`` is set.  Second: the task is cancelled, which heals and ends."""
-    loop = asyncio.get_running_loop()
-    seen = 0
-
-    def on_signal() -> None:
-        nonlocal seen
-        seen += 1
-        if seen == 1:
-            stop.set()
-        elif seen == 2:
-            task.cancel()
-
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    before = {}
-    for kind in kinds:
-        if virtual:
-            # A virtual loop never waits, so a plain handler is seen between two callbacks.
-            # Outside the main thread the host handles signals.
-            with contextlib.suppress(ValueError):
-                before[kind] = signal.signal(kind, lambda *_: loop.call_soon(on_signal))
-        else:
-            with contextlib.suppress(ValueError, RuntimeError):
-                loop.add_signal_handler(kind, on_signal)
-    try:
-        yield
-    finally:
-        for kind in kinds:
-            if virtual and kind in before:
-                signal.signal(kind, before[kind])
-            elif not virtual:
-                loop.remove_signal_handler(kind)
 
 
 def finish(
