@@ -148,8 +148,15 @@ ACTIONS = st.one_of(
 )
 
 
+TEXTS = st.sampled_from(["", "a", "b", "ab", "ba", "aa"])
+GROWING = st.one_of(
+    st.tuples(st.sampled_from(["read", "write", "append", "append"]), TEXTS),
+    st.tuples(st.just("cas"), TEXTS, TEXTS),
+)
+
+
 @st.composite
-def drawn_calls(draw):
+def drawn_calls(draw, actions=ACTIONS):
     """Calls with arbitrary overlap and arbitrary results."""
     count = draw(st.integers(1, 7))
     places = draw(st.permutations([*range(count), *range(count)]))
@@ -158,8 +165,8 @@ def drawn_calls(draw):
         bounds.setdefault(number, []).append(position)
     calls = []
     for begin, end in sorted(bounds.values()):
-        action = draw(ACTIONS)
-        crashed = action[0] in ("write", "cas") and draw(st.booleans())
+        action = draw(actions)
+        crashed = action[0] in ("write", "cas", "append") and draw(st.booleans())
         calls.append(
             Call(
                 number=len(calls), begin=begin, end=OPEN if crashed else end, action=action,
@@ -178,6 +185,29 @@ def test_engines_agree_on_drawn_calls(calls, initial):
     assert check_jit(calls, model, Budget(60)).verdict == expected
     if zones_apply(calls, model):
         assert check_zones(calls, model).verdict == expected
+
+
+@settings(max_examples=600, deadline=None)
+@given(drawn_calls(GROWING), st.sampled_from([None, "", "a"]))
+def test_engines_agree_on_drawn_appends(calls, initial):
+    model = make_model("kv", initial=initial)
+    expected = check_reference(calls, model, Budget(60)).verdict
+    assert check_wgl(calls, model, Budget(60)).verdict == expected
+    assert check_jit(calls, model, Budget(60)).verdict == expected
+
+
+@pytest.mark.parametrize("early", [("append", "b"), ("write", "b")])
+@pytest.mark.parametrize("inner", [("append", "a"), ("append", "")])
+def test_an_append_hides_nothing_that_was_acknowledged(early, inner):
+    """The second call only adds to what there is, so the first must show in a later read."""
+
+    def call(number, begin, end, *action):
+        invoke = Op(index=begin, process=number, type="invoke", f=action[0])
+        return Call(number=number, begin=begin, end=end, action=action, invoke=invoke)
+
+    calls = [call(0, 0, 3, *early), call(1, 1, 2, *inner), call(2, 4, 5, "read", inner[1])]
+    assert check_reference(calls, MODEL, Budget(5)).verdict == INVALID
+    assert check_jit(calls, MODEL, Budget(5)).verdict == INVALID
 
 
 def test_ties_count_as_overlap():

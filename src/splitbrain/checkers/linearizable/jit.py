@@ -9,15 +9,16 @@ names the call that could not be explained.  Memory is that of the configuration
 What keeps their number small, each by an exchange argument and each compared with the reference:
 
 - **Eager reads.**  An open read (or "not v") that suits the state is done at once: no harm in it.
-- **Free writes.**  When a blind write (write, append) takes effect, every other open blind write
-  *may* have done so just before, unseen.  It is marked free: at its end it counts as done, or takes
-  effect then.  So k concurrent writes do not make 2^k configurations.  An open write of the very
-  value that is there is free too.
+- **Free writes.**  When a write takes effect, every other open write or append *may* have done so
+  just before, unseen.  It is marked free: at its end it counts as done, or takes effect then.  So k
+  concurrent writes do not make 2^k configurations.  An open write of the very value that is there is
+  free too.  An append makes nothing free: what was just before it is still there to be seen.
 - **Wanted values.**  Before the goal, a write or a crashed cas is tried only if somebody could see
   its value next: an open read or cas, a crashed cas that leads to such, or a "not".
 - **Prefixes.**  An order of appends that no read to come extends is given up, or all such orders
   are held to be one state (prefixes.py).
-- **Earliest end first.**  Of open calls with the same action the one that must end first goes first.
+- **Earliest end first.**  Of open calls with the same action the one that must end first goes first;
+  of appends both the first free one and the first other, as either may be the better one to use up.
 - **Counted crashes**, and only undominated configurations (frontier.py).  A crashed call
   whose value no read and no cas ever asks for is left out.
 - **Widening beam.**  At most ``width`` configurations are kept, by how few crashed calls they used
@@ -254,12 +255,13 @@ class _Search:
         """Frontier one call further."""
         state, done, free = key
         calls, found = self.open, []
-        tried: set[Action] = set()
+        tried: set[tuple[Action, bool]] = set()
         for bit, call in calls.by_end.items():
-            if done & bit or call.action in tried:
-                continue
-            tried.add(call.action)
             kind, value = call.action[0], call.action[1]
+            alike = call.action, kind == "append" and bool(free & bit)
+            if done & bit or alike in tried:
+                continue
+            tried.add(alike)
             if kind == "cas":
                 if value == state:
                     found.append((calls.settle(call.action[2], done | bit, free), used))
@@ -267,7 +269,8 @@ class _Search:
                 then = self._overwritten(state, call.action)
                 wanted = bit == goal or self._wanted(then, state, done, kind == "append")
                 if wanted and not self._hopeless(then, done | bit):
-                    found.append((calls.settle(then, done | bit, calls.blind), used))
+                    unseen = calls.blind if kind == "write" else free
+                    found.append((calls.settle(then, done | bit, unseen), used))
         for action, available in self.crashed.items():
             which = self.which[action]
             if self.counts.get(used, which) >= available:
@@ -277,8 +280,8 @@ class _Search:
                 continue
             if not self._wanted(then, state, done, action[0] == "append"):
                 continue
-            blind = 0 if action[0] == "cas" else calls.blind
-            found.append((calls.settle(then, done, free | blind), self.counts.add(used, which)))
+            unseen = calls.blind if action[0] == "write" else free
+            found.append((calls.settle(then, done, unseen), self.counts.add(used, which)))
         return found
 
     def _overwritten(self, state: State, action: Action) -> State | None:
