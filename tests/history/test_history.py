@@ -124,6 +124,16 @@ def test_freeze_is_hashable_and_ordered():
     hash(freeze([{"a": [1, {"b": {1, 2}}]}]))
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [(1, True), (0, False), ([1], [True]), ({"a": 1}, [["a", 1]]), ({}, [])]
+)
+def test_what_json_tells_apart_stays_apart(one, other):
+    assert freeze(one) != freeze(other)
+    ops = [Op(process=0, type="invoke", f="read", key=one), Op(process=0, type="ok", f="read")]
+    more = [Op(process=1, type="invoke", f="read", key=other)]
+    assert [len(part) for part in History([*ops, *more]).by_key().values()] == [2, 1]
+
+
 def test_equal_histories_have_equal_hashes_whatever_their_values():
     assert hash(sample()) == hash(sample())
     assert sample() == sample()

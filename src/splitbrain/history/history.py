@@ -24,6 +24,7 @@ value, and alternate.  The events ``node-crash``, ``phase`` and ``probes`` stand
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
@@ -33,7 +34,7 @@ import numpy.typing as npt
 
 from splitbrain.history.op import NEMESIS, Op
 
-__all__ = ["TYPE_CODES", "Columns", "History", "Mispaired", "freeze", "renumbered"]
+__all__ = ["TYPE_CODES", "Columns", "Frozen", "History", "Mispaired", "freeze", "renumbered"]
 
 TYPE_CODES: Mapping[str, int] = {"invoke": 0, "ok": 1, "fail": 2, "info": 3}
 """What ``Columns.type`` holds."""
@@ -177,7 +178,7 @@ class History(Sequence[Op]):
         return self._view(tuple(op for op in self._ops if op.process == NEMESIS))
 
     def by_key(self) -> dict[Any, History]:
-        """Client ops split by key, keys in order of first use, lists as keys made tuples.
+        """Client ops split by key, keys in order of first use, made hashable by ``freeze``.
 
         A completion goes with its invocation, whether or not it repeats the key.
         """
@@ -188,7 +189,7 @@ class History(Sequence[Op]):
                 continue
             other = partner[op.index]
             key = everything[other].key if 0 <= other < op.index else op.key
-            if isinstance(key, list | dict):
+            if isinstance(key, bool | list | dict):
                 key = freeze(key)
             groups.setdefault(key, []).append(op)
         return {key: self._view(tuple(ops)) for key, ops in groups.items()}
@@ -221,17 +222,34 @@ def renumbered(ops: Iterable[Op]) -> History:
     )
 
 
-def freeze(value: Any) -> Any:
-    """A hashable stand-in for a JSON-able value: lists become tuples, mappings sorted pairs.
+class Frozen(enum.Enum):
+    """What JSON tells apart and Python would not: booleans from 1 and 0, maps from lists of pairs."""
 
-    >>> freeze([1, [2, None], {"b": [3], "a": 4}])
-    (1, (2, None), (('a', 4), ('b', (3,))))
+    TRUE = "true"
+    FALSE = "false"
+    MAP = "map"
+
+    def __repr__(self) -> str:
+        return self.value
+
+    __str__ = __repr__
+
+
+def freeze(value: Any) -> Any:
+    """A hashable stand-in for a JSON-able value, equal only to that of an equal value.
+
+    Lists become tuples, mappings their sorted pairs after a mark, booleans names of their own.
+
+    >>> freeze([1, [2, None], {"b": [3], "a": True}])
+    (1, (2, None), (map, ('a', true), ('b', (3,))))
     """
+    if value is True or value is False:
+        return Frozen.TRUE if value else Frozen.FALSE
     if isinstance(value, list | tuple):
         return tuple(freeze(item) for item in value)
     if isinstance(value, Mapping):
         pairs = [(freeze(name), freeze(item)) for name, item in value.items()]
-        return tuple(sorted(pairs, key=repr))
+        return (Frozen.MAP, *sorted(pairs, key=repr))
     if isinstance(value, set | frozenset):
         return frozenset(freeze(item) for item in value)
     return value
@@ -316,10 +334,7 @@ class _Interned:
     def number(self, value: Any) -> int:
         if value is None:
             return 0
-        if isinstance(value, bool):
-            name: Any = ("bool", value)
-        else:
-            name = freeze(value) if isinstance(value, list | tuple | dict | set) else value
+        name = freeze(value) if isinstance(value, bool | list | tuple | dict | set) else value
         number = self._numbers.get(name)
         if number is None:
             number = len(self.table)

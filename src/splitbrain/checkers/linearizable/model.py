@@ -32,7 +32,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any, Final, Literal, Protocol
 
 from splitbrain.errors import RequestError, UnknownName
-from splitbrain.history.history import History, freeze
+from splitbrain.history.history import Frozen, History, freeze
 from splitbrain.history.op import Op
 
 __all__ = ["MODELS", "NIL", "Action", "Model", "NilReads", "Register", "make_model", "show"]
@@ -64,6 +64,8 @@ def nilled(value: Any) -> Any:
 
 def show(value: Any) -> str:
     """A value in words for a reader."""
+    if isinstance(value, tuple) and value[:1] == (Frozen.MAP,):
+        return "{" + ", ".join(f"{show(name)} {show(item)}" for name, item in value[1:]) + "}"
     if isinstance(value, tuple):
         return "[" + " ".join(show(item) for item in value) + "]"
     if isinstance(value, str):
