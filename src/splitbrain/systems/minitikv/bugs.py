@@ -13,7 +13,7 @@ from splitbrain.contracts.system import Bug
 __all__ = ["BUGS"]
 
 _LOSS = ("lost-write", "stale-read", "not-linearizable", "node-crash")
-_STALE = ("stale-read", "not-linearizable")
+_STALE = ("stale-read", "lost-write", "not-linearizable")
 
 _ALL = (
     Bug(
@@ -24,16 +24,19 @@ _ALL = (
         anomalies=("lost-write", "stale-read", "not-linearizable"),
         nemesis=("partition",),
         harmless=("clock",),
+        share=20,
     ),
     Bug(
         name="local-leader-read",
         id="R10",
         story="The leader answers reads from its own state, without asking a majority whether it "
-        "still leads. A deposed leader answers with values that were overwritten.",
+        "still leads. A deposed leader answers with values that were overwritten; where nobody "
+        "read the newer value in time, that is told as a lost write.",
         anomalies=_STALE,
         nemesis=("partition",),
         harmless=("kill",),
         options={"op-timeout": 0.5, "read-share": 0.7},
+        share=17,
     ),
     Bug(
         name="read-index-before-noop",
@@ -44,6 +47,7 @@ _ALL = (
         nemesis=("kill",),
         harmless=("clock",),
         options={"op-timeout": 0.5, "slow-commit-ms": 1000, "sim-fsync-ms": 60},
+        share=11,
     ),
     Bug(
         name="append-no-fsync",
@@ -53,6 +57,7 @@ _ALL = (
         anomalies=_LOSS,
         nemesis=("power",),
         harmless=("kill",),
+        share=19,
     ),
     Bug(
         name="no-conflict-truncate",
@@ -64,6 +69,7 @@ _ALL = (
         harmless=("clock",),
         needs_fault=True,
         spec={"rate_hz": 200.0, "nemesis_interval_s": 2.5},
+        share=19,
     ),
     Bug(
         name="quorum-off-by-one",
@@ -73,6 +79,7 @@ _ALL = (
         anomalies=_LOSS,
         nemesis=("partition", "kill"),
         harmless=("clock",),
+        share=16,
     ),
     Bug(
         name="dropped-proposal-says-no",
@@ -96,6 +103,7 @@ _ALL = (
         nemesis=("partition", "pause"),
         harmless=("clock",),
         needs_fault=True,
+        share=18,
     ),
     Bug(
         name="vote-not-durable",
