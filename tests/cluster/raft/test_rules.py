@@ -264,6 +264,27 @@ def test_a_configuration_that_cannot_work_is_refused(
         RaftConfig(node="a", voters=("a",), **options)  # type: ignore[arg-type]
 
 
+def test_with_leases_nobody_else_is_elected_for_e_minus_1_ticks_of_time() -> None:
+    """However the ticks fall: two may come within a moment, after a pause."""
+    raft = raft_of(term=1, lease_reads=True, lease_ns=800, tick_ns=100)
+    for tick in range(1, 12):
+        raft.tick(tick * 100)
+    raft.step(Message(MessageKind.HEARTBEAT, "b", "a", 1), 5_190)
+    raft.ready()
+    ticks = [5_191, 5_200, *range(5_300, 6_200, 100)]
+    vote = Message(MessageKind.VOTE, "c", "a", 2, log_index=9, log_term=1)
+    campaigned = granted = 0
+    for now_ns in range(5_191, 6_190):
+        if now_ns in ticks:
+            raft.tick(now_ns)
+            campaigned += raft.campaign()
+            raft.step(vote, now_ns)
+            granted += bool(answers(raft))
+        if now_ns < 5_190 + 900:
+            assert (raft.term, campaigned, granted) == (1, 0, 0), now_ns
+    assert campaigned
+
+
 def test_timeouts_are_drawn_anew_from_e_to_2e() -> None:
     raft = raft_of()
     drawn = set()

@@ -34,6 +34,7 @@ class Replication(RaftState):
             self._become_follower(self.term, sender)
         self.leader = sender
         self.election_elapsed = self.quiet_ticks = 0
+        self._promised_until_ns = self._now + self._promise_ns
         return True
 
     def _on_append(self, message: Message) -> None:

@@ -51,6 +51,8 @@ class RaftState:
         "_now",
         "_number",
         "_pending_reads",
+        "_promise_ns",
+        "_promised_until_ns",
         "_quorum_commit",
         "_quorum_contact",
         "_quorum_vote",
@@ -119,7 +121,8 @@ class RaftState:
         self.election_elapsed = self.heartbeat_elapsed = 0
         self.quiet_ticks = 0 if config.lease_reads else config.election_ticks
         self.timeout_ticks = self._draw_timeout()
-        self._now = 0
+        self._now = self._promised_until_ns = 0
+        self._promise_ns = (config.election_ticks - 1) * config.tick_ns * config.lease_reads
 
     def _init_outbox(self) -> None:
         """What waits for the next Ready, and what the last one said."""
@@ -224,7 +227,15 @@ class RaftState:
         known-leader condition of other implementations is left out on purpose: a node that was
         pushed to a higher term by a late reply forgets its leader, but must not forget that the
         leader may hold a lease on its word.
+
+        A lease counts on E - 1 ticks of TIME.  Counted ticks alone do not give them: after a pause
+        an overdue tick may come right behind the heartbeat, and the next one right behind that.
+        So with leases the clock must agree.
         """
         if not self.config.check_quorum:
             return False
-        return self.role is Role.LEADER or self.quiet_ticks < self.config.election_ticks
+        return (
+            self.role is Role.LEADER
+            or self.quiet_ticks < self.config.election_ticks
+            or self._now < self._promised_until_ns
+        )

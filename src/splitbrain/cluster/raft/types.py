@@ -257,7 +257,8 @@ class RaftConfig(msgspec.Struct, frozen=True, kw_only=True):
             a leader ignore candidates.
         lease_reads: allow ``lease_valid``; needs check_quorum, tick_ns, lease_ns.
         lease_ns: how long a confirmed heartbeat round, counted from its send, allows local reads.
-        tick_ns: nominal length of a tick; used only to refuse a lease that is too long.
+        tick_ns: nominal length of a tick; used only for leases: to refuse one that is too long,
+            and for how long a node that has heard a leader elects no other, by its clock.
         assertions_off: names from ``ASSERTIONS`` not to raise.
     """
 
