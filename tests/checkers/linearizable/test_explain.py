@@ -1,10 +1,17 @@
 """Golden explanations: each kind of violation, told in its words."""
 
+import time
+
+import msgspec
 import pytest
 
 from splitbrain.checkers.budget import Budget
 from splitbrain.checkers.linearizable.checker import LinearizableChecker
+from splitbrain.checkers.linearizable.explain import explain
 from splitbrain.checkers.linearizable.model import make_model
+from splitbrain.checkers.linearizable.prepare import Outcome, calls_of
+from splitbrain.checkers.linearizable.synthetic import Shape, synthetic
+from splitbrain.env.random import Random
 from splitbrain.errors import RequestError, UnknownName
 from splitbrain.history.history import History
 from splitbrain.history.op import Op
@@ -206,6 +213,54 @@ KINDS = {
         1 fail cas 5>6 saw=8
         """,
     ),
+    "failed: refused, read, and written only then": (
+        "failed-write-visible",
+        """
+        0 invoke write 1
+        0 fail write 1
+        1 invoke read nil
+        1 ok read 1
+        0 invoke write 1
+        0 ok write 1
+        """,
+    ),
+    "future: refused, but only after it had been read": (
+        "read-from-future",
+        """
+        1 invoke read nil
+        1 ok read 1
+        0 invoke write 1
+        0 fail write 1
+        """,
+    ),
+    "stale: what replaced it is what a later cas found": (
+        "stale-read",
+        """
+        0 invoke write 1
+        0 ok write 1
+        0 invoke write 2
+        0 ok write 2
+        1 invoke read nil
+        1 ok read 1
+        2 invoke cas 2>3
+        2 ok cas 2>3
+        """,
+    ),
+    "stale: of unknown outcome, seen, replaced, and what replaced it is there again later": (
+        "stale-read",
+        """
+        1 invoke write 5
+        1 info write 5
+        3 invoke read nil
+        3 ok read 5
+        3 invoke write 7
+        3 ok write 7
+        2 invoke read nil
+        2 ok read 5
+        3 invoke read nil
+        3 ok read 7
+        """,
+    ),
     "two of one": (
         "not-linearizable",
         """
@@ -262,6 +317,22 @@ def test_jit_violations_shrink_and_give_states_and_reasons():
     assert anomaly.explanation.startswith('key "x": cas of 4 to 5 by process 1')
     assert len(anomaly.picture["ops"]) <= 3
     assert any("cas 4 to 5 is impossible" in reason for reason in anomaly.picture["why"])
+
+
+def test_what_cannot_be_shrunk_in_time_is_explained_all_the_same():
+    """Without a budget the whole history is what is told of; that must not take for ever."""
+    shape = Shape(calls=20_000, functions=("read", "write", "cas"), values=7)
+    model = make_model("cas-register")
+    past = synthetic(Random(5).stream("long"), shape)
+    ops = [Op(process=77, type="invoke", f="cas", key="k0", value=[1, 1]),
+           Op(process=77, type="ok", f="cas", key="k0", value=[1, 1])]  # fmt: skip
+    whole = History(msgspec.structs.replace(op, index=-1) for op in [*past, *ops])
+    calls = calls_of(whole, model)
+    outcome = Outcome(verdict="invalid", engine="jit", failed_at=len(calls) - 1)
+    began = time.monotonic()
+    anomaly = explain("k0", whole, calls, model, outcome, Budget(0.0))
+    assert time.monotonic() - began < 10.0
+    assert anomaly.ops[-1] == len(whole) - 1
 
 
 def test_events_without_time_are_named_by_index():

@@ -15,6 +15,9 @@ place that lagged: stale.  If all reads that could see nothing but the newer wri
 older, it is gone: lost.  With one read alone to go by: stale if the newer value had been seen
 before, lost if nobody ever saw it.
 
+Stale or applied twice?  A write of unknown outcome, seen, replaced, and seen again, was applied
+twice, unless what replaced it is there again later: then the second sighting lagged.
+
 A successful cas observes its old value as a read does.  The words are about the first calls that
 show the matter; the verdict never depends on them.
 """
@@ -22,7 +25,7 @@ show the matter; the verdict never depends on them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -32,6 +35,9 @@ from splitbrain.history.history import History
 from splitbrain.history.op import Op
 
 __all__ = ["Finding", "classify", "when"]
+
+OBSERVERS_MAX: Final = 50
+"""A history that could not be shrunk in time is looked at from its end: each look costs O(calls)."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,17 +62,22 @@ class _Key:
         self.initial = model.init()
         self.writes = [call for call in calls if call.action[0] in ("write", "cas")]
         self.reads = [call for call in calls if call.action[0] == "read"]
+        self.looks = [
+            call for call in calls if call.action[0] in ("read", "cas") and not call.crashed
+        ]
         self.appends = any(call.action[0] == "append" for call in calls)
 
     def writers(self, value: Any) -> list[Call]:
         return [call for call in self.writes if call.action[-1] == value]
 
-    def refused(self, value: Any) -> Op | None:
-        """The last invocation of a write of the value that failed for certain."""
+    def refused(self, value: Any, before: int = OPEN) -> Op | None:
+        """The last invocation of a write of the value that failed for certain, and began before."""
         found = None
         for invoke, completion in self.history.invocations():
             if completion is None or completion.type != "fail" or invoke.f in ("read", "get"):
                 continue
+            if invoke.index >= before:
+                break
             action = self.model.action(invoke, None)
             if action is not None and action[-1] == value:
                 found = invoke
@@ -88,6 +99,7 @@ def classify(
         if call.action[0] in ("read", "cas") and not call.crashed
     ]
     observers.sort(key=lambda call: call.end)
+    observers = observers[-OBSERVERS_MAX:]
     if not key.appends:
         for look in (_unwritten, _overwritten, _applied_twice):
             for observer in observers:
@@ -112,19 +124,10 @@ def _unwritten(observer: Call, key: _Key) -> Finding | None:
     value = observer.action[1]
     if value == key.initial:
         return None
-    writers = key.writers(value)
-    if writers:
-        first = min(writers, key=lambda call: call.begin)
-        if first.begin < observer.end:
-            return None
-        return Finding(
-            kind="read-from-future",
-            explanation=f"{_seen(observer)} is from the future: the first write of "
-            f"{show(value)}, by process {first.invoke.process}, began only at "
-            f"{when(first.invoke)}",
-            calls=(observer, first),
-        )
-    refused = key.refused(value)
+    begun = [call.invoke for call in key.writers(value)]
+    if any(invoke.index < observer.end for invoke in begun):
+        return None
+    refused = key.refused(value, observer.end)
     if refused is not None:
         return Finding(
             kind="failed-write-visible",
@@ -132,6 +135,15 @@ def _unwritten(observer: Call, key: _Key) -> Finding | None:
             f"{refused.process} tried it at {when(refused)} and was told that it did not "
             "happen",
             calls=(observer,),
+        )
+    late = key.refused(value)
+    first = min([*begun, *([late] if late else [])], key=lambda op: op.index, default=None)
+    if first is not None:
+        return Finding(
+            kind="read-from-future",
+            explanation=f"{_seen(observer)} is from the future: the first write of "
+            f"{show(value)}, by process {first.process}, began only at {when(first)}",
+            calls=(observer, *(call for call in key.writes if call.invoke is first)),
         )
     return Finding(
         kind="phantom-read",
@@ -181,6 +193,17 @@ def _applied_twice(observer: Call, key: _Key) -> Finding | None:
         return None
     other = max(between, key=lambda call: call.end)
     origin = origins[0]
+    newer = {call.action[-1] for call in between}
+    back = next((c for c in key.looks if c.action[1] in newer and c.begin > observer.end), None)
+    if back is not None:
+        because = (
+            f"it had been read by process {first.invoke.process} at "
+            f"{when(first.completion or first.invoke)}, {_written(other)} by process "
+            f"{other.invoke.process} had replaced it by "
+            f"{when(other.completion or other.invoke)}, before that {observer.invoke.f} began at "
+            f"{when(observer.invoke)}, and {_seen(back)} came after it"
+        )
+        return _stale_finding(observer, because, (origin, first, other, observer, back))
     return Finding(
         kind="write-applied-twice",
         explanation=f"{_written(origin)} by process {origin.invoke.process} took effect twice: "
@@ -194,9 +217,12 @@ def _applied_twice(observer: Call, key: _Key) -> Finding | None:
 
 def _is_lost(observer: Call, overwrites: list[Call], key: _Key) -> bool:
     newer = {call.action[-1] for call in overwrites}
-    others = [read for read in key.reads if read.number != observer.number]
-    if any(read.action[1] in newer and read.end > observer.begin for read in others):
+    if any(
+        look.action[1] in newer and look.end > observer.begin and look is not observer
+        for look in key.looks
+    ):
         return False
+    others = [read for read in key.reads if read is not observer]
     last = max(overwrites, key=lambda call: call.end)
     next_begin = min(
         (

@@ -18,8 +18,8 @@ from splitbrain.checkers.budget import Budget
 from splitbrain.checkers.linearizable.classify import classify
 from splitbrain.checkers.linearizable.model import Model, show
 from splitbrain.checkers.linearizable.prepare import Call, Outcome
-from splitbrain.checkers.linearizable.shrink import shrink
-from splitbrain.checkers.verdict import Anomaly
+from splitbrain.checkers.linearizable.shrink import cut, shrink
+from splitbrain.checkers.verdict import INVALID, Anomaly
 from splitbrain.history.history import History
 
 __all__ = ["OPS_MAX", "explain"]
@@ -47,8 +47,8 @@ def explain(
     if model.family == "register":
         blamed = [calls[number] for number in outcome.blamed] or calls
         few, final = shrink(blamed, model, budget)
-        if final.verdict != "invalid":
-            few, final = tuple(calls), outcome
+        if final.verdict != INVALID:
+            few, final = tuple(cut(tuple(calls), outcome)), outcome
     finding = classify(few, calls, history, model)
     shown = _shown(few, finding.calls)
     about = "" if key is None else f"key {show(key)}: "
@@ -98,9 +98,9 @@ def _drawn(call: Call, model: Model) -> dict[str, Any]:
 
 def _why(few: Sequence[Call], outcome: Outcome, model: Model) -> list[str]:
     """Why the call that failed, and nothing before it, could come next."""
-    if outcome.failed_at is None or outcome.failed_at >= len(few) or not outcome.states:
+    failed = next((call for call in few if call.number == outcome.failed_at), None)
+    if failed is None or not outcome.states:
         return []
-    failed = few[outcome.failed_at]
     what = model.describe(failed.action)
     return [
         f"{what} is impossible where the value is {show(state)}"

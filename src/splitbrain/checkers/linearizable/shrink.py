@@ -27,7 +27,7 @@ from splitbrain.checkers.linearizable.model import Model
 from splitbrain.checkers.linearizable.prepare import OPEN, Call, Outcome
 from splitbrain.checkers.verdict import INVALID
 
-__all__ = ["shrink"]
+__all__ = ["cut", "shrink"]
 
 OBSERVING = ("read", "not")
 FEW = 3
@@ -59,7 +59,7 @@ def shrink(calls: Sequence[Call], model: Model, budget: Budget) -> tuple[Calls, 
     before = len(current) + 1
     while len(current) < before and not budget.exceeded():
         before = len(current)
-        still(_cut(current, outcome))
+        still(cut(current, outcome))
         _begin_at_write(lambda: current, still)
         still(_without_useless(current))
         _drop_values(lambda: current, still)
@@ -73,7 +73,8 @@ def _renumbered(calls: Iterable[Call]) -> Calls:
     )
 
 
-def _cut(calls: Calls, outcome: Outcome) -> list[Call]:
+def cut(calls: Calls, outcome: Outcome) -> list[Call]:
+    """The calls until the first completion that could not be explained, where that is known."""
     if outcome.failed_at is None:
         return list(calls)
     last = calls[outcome.failed_at].end
