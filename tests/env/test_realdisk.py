@@ -6,6 +6,7 @@ import errno
 import os
 import queue
 import random
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -197,6 +198,46 @@ def test_tear_takes_bytes_of_an_fsync_under_way(
         assert not one.done
         kept.add(told["kept"])
     assert len(kept) > 2
+
+
+def test_tear_leaves_alone_what_was_synced_a_moment_ago(
+    bench: Callable[..., Bench], tmp_path: Path
+) -> None:
+    one = bench(power=True)
+    path = tmp_path / "data" / "log"
+    one.disk.extra_ms = 100
+    one.disk.append("log", b"0123456789")
+    one.disk.fsync("log", one.note("f"))
+    time.sleep(0.03)  # the worker has taken it up, and waits
+    with one.disk._wake:  # it does its act, and cannot yet say so
+        while not (path.exists() and path.read_bytes()):
+            time.sleep(0.001)
+        told = one.disk.tear(Random(5).stream("tear"))
+    assert told == {"file": "", "kept": 0, "lost": 0}
+    assert path.read_bytes() == b"0123456789"
+
+
+def test_the_first_sync_of_a_life_makes_the_names_of_the_last_one_durable(
+    bench: Callable[..., Bench], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rename that a killed process did not come to sync is seen, but may be lost with power."""
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "log").write_bytes(b"renamed here, then killed")
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fdatasync", lambda fd: synced.append(_name_of(fd)))
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(_name_of(fd)))
+    one = bench()
+    one.disk.fsync("log", one.note("f"))
+    one.wait(1)
+    assert synced == ["log", "data"]
+    one.disk.fsync("log", one.note("g"))
+    one.wait(2)
+    assert synced == ["log", "data", "log"]
+
+
+def _name_of(descriptor: int) -> str:
+    return Path(os.readlink(f"/proc/self/fd/{descriptor}")).name
 
 
 def test_tear_needs_power_mode_and_says_so(bench: Callable[..., Bench]) -> None:

@@ -62,7 +62,7 @@ class DiskCounts(msgspec.Struct, frozen=True, kw_only=True):
 class _Work:
     """One request to the worker: bytes to write first, then what to do with the file."""
 
-    __slots__ = ("action", "data", "done", "error", "name")
+    __slots__ = ("action", "data", "done", "error", "name", "performed")
 
     def __init__(self, action: str, name: str, data: bytes, done: DiskDone | None) -> None:
         self.action = action
@@ -70,6 +70,7 @@ class _Work:
         self.data = data
         self.done = done
         self.error: Exception | None = None
+        self.performed = False
 
 
 class RealDisk:
@@ -110,7 +111,9 @@ class RealDisk:
         self._io = threading.Lock()
         self._descriptors: dict[str, int] = {}
         self._doomed: set[str] = set()  # power mode: removed, but not yet durably
-        self._new_names = False  # the directory has changes that were not synced
+        # The directory has changes that were not synced: maybe those of a process that was killed
+        # between a rename and its sync; what is then written to the file must not be lost with it.
+        self._new_names = True
         self._appends = self._bytes = self._fsyncs = self._syncs = self._failures = 0
         self._worker = threading.Thread(target=self._work, name="disk", daemon=True)
         self._worker.start()
@@ -200,7 +203,7 @@ class RealDisk:
             pending: dict[str, bytes] = {}
             with self._wake:
                 for work in (*self._running, *self._queue):
-                    if work.action == "sync" and work.data:
+                    if work.action == "sync" and work.data and not work.performed:
                         pending[work.name] = pending.get(work.name, b"") + work.data
             for name, rest in self._unwritten.items():
                 pending[name] = pending.get(name, b"") + bytes(rest)
@@ -274,6 +277,8 @@ class RealDisk:
         except OSError as error:
             for work in group:
                 work.error = work.error or error
+        for work in group:
+            work.performed = True
 
     def _sync(self, name: str, data: bytes) -> None:
         with self._io:
