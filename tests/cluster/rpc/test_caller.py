@@ -196,6 +196,31 @@ def test_silence_is_a_timeout(kit: Any) -> None:
     asyncio.run(main())
 
 
+def test_close_ends_an_open_call_as_unknown_and_cancels_nobody(kit: Any) -> None:
+    async def main() -> None:
+        taken = asyncio.Event()
+
+        async def take(_: asyncio.StreamWriter) -> None:
+            taken.set()
+
+        server = await FakeHttp2(take).start()
+        caller = GrpcCaller({"n1": server.address}, ("n1",))
+        async with kit.opened(caller, server):
+            call = asyncio.create_task(caller.call("n1", PUT, timeout_s=5.0))
+            await taken.wait()
+            await caller.close()
+            with pytest.raises(EOFError, match="was closed"):
+                await call
+            taken.clear()
+            call = asyncio.create_task(caller.call("n1", PUT, timeout_s=5.0))
+            await taken.wait()
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+
+    asyncio.run(main())
+
+
 def test_a_connection_that_goes_dumb_is_given_up_by_keepalive(kit: Any) -> None:
     """A long call must not wait its whole deadline for a peer that is gone: its fate is unknown."""
 

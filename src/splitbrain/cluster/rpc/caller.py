@@ -65,6 +65,12 @@ class GrpcCaller:
             wire = await method(request_to_wire(request), timeout=left_s)
         except grpc.RpcError as error:
             raise _error(node, error) from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # gRPC says so, too, when ``close`` ended the connection; nobody cancelled the task.
+            raise EOFError(f"{node}: the client was closed") from None
         return answer_from_wire(wire, self._names)
 
     async def close(self) -> None:
