@@ -310,5 +310,5 @@ def _fallback(shrunk: Sequence[Call], model: Model) -> Finding:
         explanation=f"{model.describe(last.action)} by process {last.invoke.process} at "
         f"{when(last.completion or last.invoke)} fits no order of the {rest} other "
         f"operation{'' if rest == 1 else 's'} around it",
-        calls=tuple(shrunk),
+        calls=(last,),
     )
