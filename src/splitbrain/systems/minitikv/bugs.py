@@ -93,6 +93,7 @@ _ALL = (
         needs_fault=True,
         options={"op-timeout": 4},
         spec={"rate_hz": 200.0, "nemesis_interval_s": 2.0},
+        share=6,
     ),
     Bug(
         name="timeout-is-fail",
