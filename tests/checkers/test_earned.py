@@ -206,6 +206,47 @@ def test_bands_join_and_recover() -> None:
     assert not inside(spans, 14 * SECOND + 1, 15 * SECOND)
 
 
+def test_an_id_may_be_used_again() -> None:
+    script = good()
+    script.fault(6.0, "start-kill", "kill-1", PROVEN)
+    for number in range(30):
+        script.call(
+            3.2 + number * 0.05, 0, "read", "fail", "no-leader"
+        )  # in the first one's band
+    script.fault(8.0, "stop-kill", "kill-1")
+    bands = fault_bands(script.history())
+    assert [(band.begin_ns, band.end_ns) for band in bands] == [
+        (3 * SECOND, int(5.1 * SECOND)),
+        (6 * SECOND, int(8.1 * SECOND)),
+    ]
+    result = judge(script)
+    assert result.verdict == "valid"
+    assert result.stats["faults"]["kill"]["effective"] == 2
+
+
+@pytest.mark.parametrize(
+    ("proofs", "reason"),
+    [
+        ([], "no-effect"),  # never came
+        ([[]], None),  # came, and was left without proof
+        ([[{"target": "n1", "effective": False}]], "no-effect"),
+        ([[{"target": "n1", "effective": False}], PROVEN], None),
+        ([[{"target": "n1", "masked": "kill"}]], None),
+    ],
+)
+def test_scheduled_faults_must_come_and_not_be_denied(
+    proofs: list[list[Any]], reason: str | None
+) -> None:
+    script = good()
+    for number, proof in enumerate(proofs):
+        script.fault(6.0 + number, "start-pause", f"pause-{number}", proof)
+        script.fault(6.5 + number, "stop-pause", f"pause-{number}")
+    expect = msgspec.structs.replace(EXPECT, scheduled=("pause", "kill"))
+    result = judge(script, expect)
+    assert result.reason == reason, result.summary
+    assert reason is None or "scheduled fault pause" in result.summary
+
+
 def test_leaders_that_were_hit_or_cut_off_are_counted() -> None:
     script = good()
     value = {"targets": ["n2"], "parameters": {"leader": "n2"}}

@@ -47,6 +47,16 @@ def test_a_valid_run_exits_0_and_leaves_all_its_files(invoke: Invoke, tmp_path: 
         assert (directory / name).stat().st_size > 0, name
 
 
+def test_a_scheduled_fault_that_never_came_is_unknown(invoke: Invoke, tmp_path: Path) -> None:
+    schedule = tmp_path / "late.jsonl"
+    line = '{"time_ns":%d000000000,"f":"start-kill","targets":["n1"],"id":"k"}\n'
+    for second, code in ((1, 0), (9, 3)):
+        schedule.write_text(line % second)
+        done = run(invoke, f"--time-limit 3 --faults {schedule} --seed 3")
+        assert done.exit_code == code, done.stdout
+    assert "no effect: the scheduled fault kill never came" in done.stdout
+
+
 def test_an_invalid_run_exits_1_and_says_how_to_see_it_again(invoke: Invoke) -> None:
     words = "--time-limit 20 --nemesis partition --bug ack-on-append --seed 1"
     done = run(invoke, words)

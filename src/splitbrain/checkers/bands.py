@@ -49,15 +49,18 @@ def _value(op: Op) -> Mapping[str, Any]:
 def fault_bands(history: History) -> tuple[Band, ...]:
     """All faults of a history, by beginning.
 
-    ``heal-all`` ends every band that is open.
+    ``heal-all`` ends every band that is open.  An id may be used again; a stop ends all that are
+    open under it.
     """
-    bands: dict[str, Band] = {}
+    bands: list[Band] = []
+    held: dict[str, list[int]] = {}
     for op in history:
         if op.process != NEMESIS:
             continue
         begun = history.invocation(op.index)
         if op.f == "heal-all" and begun is not None:
-            bands = {name: _closed(band, op, {}) for name, band in bands.items()}
+            held.clear()
+            bands = [_closed(band, op, {}) for band in bands]
             continue
         verb, _, fault = op.f.partition("-")
         if verb not in ("start", "stop") or not fault:
@@ -65,15 +68,18 @@ def fault_bands(history: History) -> tuple[Band, ...]:
         value = _value(op)
         name = str(value.get("id", fault))
         if verb == "start" and begun is None:
-            bands[name] = Band(
-                id=name, fault=fault, start=op.index, begin_ns=op.time_ns, value=value
+            held.setdefault(name, []).append(len(bands))
+            bands.append(
+                Band(id=name, fault=fault, start=op.index, begin_ns=op.time_ns, value=value)
             )
-        elif verb == "start" and name in bands:
-            band = msgspec.structs.replace(bands[name], value=value)
-            bands[name] = _closed(band, op, {}) if fault in ONE_SHOT else band
-        elif verb == "stop" and begun is not None and name in bands:
-            bands[name] = _closed(bands[name], op, value)
-    return tuple(bands.values())
+        elif verb == "start" and name in held:
+            place = held[name][-1]
+            band = msgspec.structs.replace(bands[place], value=value)
+            bands[place] = _closed(band, op, {}) if fault in ONE_SHOT else band
+        elif verb == "stop" and begun is not None:
+            for place in held.pop(name, ()):
+                bands[place] = _closed(bands[place], op, value)
+    return tuple(bands)
 
 
 def _closed(band: Band, op: Op, value: Mapping[str, Any]) -> Band:

@@ -6,7 +6,7 @@ nothing, and is ``unknown`` with the reason:
 - ``vacuous``: a kind of operation never succeeded;
 - ``refused``: outside fault bands fewer than 90 % of the operations were answered;
 - ``no-effect``: a kind of fault asked for was never shown effective, or more than a fifth of its
-  unmasked applications lack proof;
+  unmasked applications lack proof; or one of a schedule never came, or was seen to be without effect;
 - ``no-progress``: after the last heal some worker had no success in the time allowed;
 - ``unfinished``: the run was cut short.
 
@@ -36,6 +36,8 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
         functions: client operations of which each must succeed once.
         answers: codes of ``fail`` that are answers and not refusals.
         faults: fault packages asked for.
+        scheduled: faults that a schedule asks for.  A schedule may leave proofs out for want of time,
+            so these must come, and not be denied by what was observed.
         packages: fault -> the package that it belongs to, where the names differ.
         recovery_s: how long after a heal the system may take to recover.
         answered_share: of the operations outside fault bands.
@@ -47,6 +49,7 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
     functions: tuple[str, ...] = ()
     answers: frozenset[str] = frozenset()
     faults: tuple[str, ...] = ()
+    scheduled: tuple[str, ...] = ()
     packages: Mapping[str, str] = {}
     recovery_s: float = 3.0
     answered_share: float = 0.9
@@ -80,6 +83,7 @@ class Earned:
             *_unfinished(history),
             *self._vacuous(history),
             *self._ineffective(faults),
+            *self._denied(bands),
             *self._stuck(history),
             *self._refused(share, stats),
         ]
@@ -159,6 +163,19 @@ class Earned:
                 problems.append(("no-effect", text))
         return problems
 
+    def _denied(self, bands: Sequence[Band]) -> list[tuple[str, str]]:
+        problems = []
+        for name in self._expect.scheduled:
+            if name in self._expect.faults:
+                continue
+            seen = [_observed(band) for band in bands if band.fault == name]
+            if not seen:
+                problems.append(("no-effect", f"the scheduled fault {name} never came"))
+            elif "denied" in seen and "effective" not in seen:
+                text = f"the scheduled fault {name} was seen to have no effect"
+                problems.append(("no-effect", text))
+        return problems
+
     def _stuck(self, history: History) -> list[tuple[str, str]]:
         final_ns = next(
             (op.time_ns for op in history if op.f == "phase" and _phase(op) == "final"), None
@@ -217,6 +234,12 @@ def _applications(
 
 
 def _proven(band: Band) -> str:
+    """``effective``, ``masked`` or ``no_effect``: what ``_observed`` says, unproven being denied."""
+    seen = _observed(band)
+    return seen if seen in ("effective", "masked") else "no_effect"
+
+
+def _observed(band: Band) -> str:
     """``effective`` if no observation denies it and one affirms it; ``masked`` if none was due.
 
     What the stop observed is proof only where the start had nothing to say, as with faults of
@@ -225,9 +248,11 @@ def _proven(band: Band) -> str:
     """
     proofs = list(band.value.get("proof") or band.stop_value.get("proof") or ())
     due = [proof.get("effective") for proof in proofs if not proof.get("masked")]
-    if not due:
-        return "masked" if proofs else "no_effect"
-    return "effective" if True in due and False not in due else "no_effect"
+    if False in due:
+        return "denied"
+    if True in due:
+        return "effective"
+    return "masked" if proofs and not due else "unproven"
 
 
 def _leaders(bands: Sequence[Band], nodes: Sequence[str]) -> dict[str, int]:

@@ -47,6 +47,13 @@ def expectation(spec: TestSpec, catalog: Catalog) -> Expectation:
         functions=workload.functions,
         answers=workload.answers,
         faults=spec.nemesis,
+        scheduled=tuple(
+            dict.fromkeys(
+                fault.f.removeprefix("start-")
+                for fault in spec.schedule
+                if fault.f.startswith("start-")
+            )
+        ),
         packages={**FAULT_PACKAGE, **own},
         recovery_s=3 * system.election_timeout_s(spec),
         answered_share=float(options.get("answered-share", 0.9)),
