@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+import msgspec
 import pytest
 
 from splitbrain.contracts.generator import Generator
 from splitbrain.contracts.spec import TestSpec
-from splitbrain.env.random import Random
+from splitbrain.env.random import Random, Stream
 from splitbrain.errors import Definite
 from splitbrain.harness.context import Context
 from splitbrain.harness.generator import (
@@ -103,6 +104,28 @@ def test_final_reads_read_each_key_once() -> None:
         if op.type == "invoke" and op.f == "read"
     ]
     assert reads == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", ["fail", "info"])
+def test_a_final_read_that_comes_to_nothing_is_asked_again(kind: str) -> None:
+    asked: list[int] = []
+
+    def completion(op: Op, draws: Stream) -> tuple[int, Op]:
+        asked.append(op.key)
+        done = "ok" if asked.count(op.key) > (op.key == 2) else kind
+        return 1000, msgspec.structs.replace(op, type=done)
+
+    history = simulate(clients(FinalReads(keys=4)), completion=completion, seed=1)
+    assert sorted(asked) == [0, 1, 2, 2, 3]
+    assert {op.key for op in history if op.type == "ok"} == {0, 1, 2, 3}
+
+
+def test_final_reads_of_a_dead_system_end() -> None:
+    def completion(op: Op, draws: Stream) -> tuple[int, Op]:
+        return 0, msgspec.structs.replace(op, type="fail")
+
+    history = simulate(clients(FinalReads(keys=4)), completion=completion, seed=1)
+    assert sum(op.type == "fail" for op in history) == 104
 
 
 def test_a_generator_is_a_value() -> None:

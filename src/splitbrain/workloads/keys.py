@@ -113,30 +113,47 @@ class SlidingKeys(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FinalReads(msgspec.Struct, frozen=True, kw_only=True):
-    """Reads each key that was ever used, once; it learns them from the events of the test.
+    """Reads each key that was ever used; it learns them from the events of the test.
+
+    A write that was acknowledged and lost shows in a read after it, so a read that comes to nothing
+    is asked again.
 
     Attributes:
         keys: one more than the highest key seen, so far.
         at: the next key to read.
+        again: keys whose read failed.
+        retries: how many reads may yet be repeated, so that a dead system ends the test too.
     """
 
     keys: int = 0
     at: int = 0
+    again: tuple[int, ...] = ()
+    retries: int = 100
 
     def op(
         self, test: Mapping[str, Any], ctx: Context
     ) -> Emit | Literal[Pending.PENDING] | None:
         """A read of the next key."""
-        if self.at >= self.keys:
+        if self.at >= self.keys and not self.again:
             return None
         process = ctx.some_free_process()
         if process is None:
             return PENDING
-        op = Op(time_ns=ctx.time_ns, process=process, type="invoke", f="read", key=self.at)
-        return Emit(op, FinalReads(keys=self.keys, at=self.at + 1))
+        key, at, again = self.at, self.at + 1, self.again
+        if self.at >= self.keys:
+            key, at, again = again[0], self.at, again[1:]
+        op = Op(time_ns=ctx.time_ns, process=process, type="invoke", f="read", key=key)
+        then = FinalReads(keys=self.keys, at=at, again=again, retries=self.retries)
+        return Emit(op, then)
 
     def update(self, test: Mapping[str, Any], ctx: Context, event: Op) -> Generator:
-        """Remembers the highest key."""
-        if isinstance(event.key, int) and event.key >= self.keys:
-            return FinalReads(keys=event.key + 1, at=self.at)
-        return self
+        """Remembers the highest key, and once it reads itself, the reads that failed."""
+        key = event.key
+        if not isinstance(key, int):
+            return self
+        keys, again, retries = max(self.keys, key + 1), self.again, self.retries
+        if self.at and retries and event.f == "read" and event.type in ("fail", "info"):
+            again, retries = (*again, key), retries - 1
+        if (keys, again) == (self.keys, self.again):
+            return self
+        return FinalReads(keys=keys, at=self.at, again=again, retries=retries)
