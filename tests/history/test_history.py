@@ -124,6 +124,13 @@ def test_freeze_is_hashable_and_ordered():
     hash(freeze([{"a": [1, {"b": {1, 2}}]}]))
 
 
+@pytest.mark.parametrize("kind", ["invoke", "ok", "fail"])
+def test_a_client_may_not_call_itself_the_nemesis(kind):
+    """Its operations would be left out, and what they wrote be a phantom."""
+    with pytest.raises(Mispaired, match="number clients from 0"):
+        History([Op(process=-1, type=kind, f="write", value=1)])
+
+
 @pytest.mark.parametrize(
     ("one", "other"), [(1, True), (0, False), ([1], [True]), ({"a": 1}, [["a", 1]]), ({}, [])]
 )

@@ -312,6 +312,12 @@ def _pair(ops: tuple[Op, ...]) -> list[int]:
 def _pair_fault(
     op: Op, position: int, open_by_fault: dict[tuple[str, Any], int], partner: list[int]
 ) -> None:
+    if op.type != "info":
+        raise Mispaired(
+            position,
+            f"process {NEMESIS} is the nemesis, whose events are all info, not {op.type}; "
+            "number clients from 0",
+        )
     if op.f in SINGLE:
         return
     identity = op.value.get("id") if isinstance(op.value, Mapping) else None
