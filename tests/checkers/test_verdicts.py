@@ -60,6 +60,17 @@ def test_a_malformed_request_is_passed_on():
         check(compose({"l": LinearizableChecker("register")}), ops)
 
 
+def test_a_malformed_request_does_not_hide_an_anomaly():
+    ops = [Op(process=0, type="invoke", f="frobnicate")]
+    anomaly = Anomaly(kind="node-crash", explanation="n1 crashed")
+    bad = Fixed(INVALID, anomalies=(anomaly,))
+    for parts in ({"l": LinearizableChecker("register"), "n": bad},
+                  {"n": bad, "l": LinearizableChecker("register")}):  # fmt: skip
+        result = check(compose(parts), ops)
+        assert (result.verdict, result.anomalies) == (INVALID, (anomaly,))
+        assert "frobnicate" in result.checkers["l"].summary
+
+
 def test_nothing_to_check():
     assert merge({}).verdict == VALID
     assert check(compose({})).summary == "nothing to check"

@@ -130,6 +130,13 @@ def test_the_word_is_the_verdict_that_was_given(sample: GetSample, name: str) ->
         assert verdict_sentence(result, data.history).startswith(f"{verdict.upper()}: ")
 
 
+def test_a_full_stop_inside_a_value_does_not_end_it() -> None:
+    told = 'read "a. b" by process 1 at 3.000 s saw a value that nobody wrote'
+    anomaly = Anomaly(kind="phantom-read", explanation=f"{told}. More in the report")
+    result = Result(verdict="invalid", summary="", anomalies=(anomaly,))
+    assert verdict_sentence(result) == f"INVALID: a phantom read: {told}."
+
+
 def test_it_is_one_line_whatever_the_explanation_holds() -> None:
     anomaly = Anomaly(kind="odd\u202e", explanation="first\nline\x00 and\r\nmore")
     told = verdict_sentence(Result(verdict="invalid", summary="", anomalies=(anomaly,)))

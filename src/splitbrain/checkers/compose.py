@@ -8,7 +8,7 @@
 A part that raises is a broken checker, not a broken system: it counts as unknown, reason
 ``checker-crashed``, with its traceback in its stats, and never hides what others found.  A
 RequestError is the caller's mistake (a model that does not know the history's functions) and is
-passed on.
+passed on, unless another part found the history invalid.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from splitbrain.checkers.budget import Budget
-from splitbrain.checkers.verdict import UNKNOWN, VALID, Checker, Result, worst
+from splitbrain.checkers.verdict import INVALID, UNKNOWN, VALID, Checker, Result, worst
 from splitbrain.errors import RequestError
 from splitbrain.history.history import History
 
@@ -35,12 +35,20 @@ class Composed:
 
     def check(self, history: History, options: Mapping[str, Any], budget: Budget) -> Result:
         """Judge by every part; later parts get what time earlier ones left."""
-        return merge(
-            {
-                name: _check_safely(name, checker, history, options, budget)
-                for name, checker in self.checkers.items()
-            }
-        )
+        results: dict[str, Result] = {}
+        refused: RequestError | None = None
+        for name, checker in self.checkers.items():
+            try:
+                results[name] = _check_safely(name, checker, history, options, budget)
+            except RequestError as error:
+                refused = refused or error
+                results[name] = Result(
+                    verdict=UNKNOWN, summary=str(error), reason="refused-request"
+                )
+        merged = merge(results)
+        if refused is not None and merged.verdict != INVALID:
+            raise refused
+        return merged
 
 
 def compose(checkers: Mapping[str, Checker]) -> Composed:

@@ -9,6 +9,7 @@ given and has no way to form one of its own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from splitbrain.checkers.verdict import Anomaly, Result
@@ -91,8 +92,11 @@ def _named(anomaly: Anomaly) -> str:
 
 
 def _first_sentence(text: str) -> str:
-    for end in (". ", ".\n"):
-        text = text.split(end, 1)[0]
+    """Up to the first full stop that does not stand inside quotes, where values stand."""
+    for stop in re.finditer(r"\.\s", text):
+        if text.count('"', 0, stop.start()) % 2 == 0:
+            text = text[: stop.start()]
+            break
     return text.strip().rstrip(".")
 
 
