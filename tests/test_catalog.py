@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from splitbrain import catalog as names
 from splitbrain.contracts.fault import Fault
 from splitbrain.contracts.spec import ScheduledFault, TestSpec
+from splitbrain.contracts.workload import Workload
 from splitbrain.errors import PluginError, RequestError, UnknownName, Unsupported
 
 CATALOG = names.builtin()
@@ -36,6 +38,17 @@ def test_every_name_of_the_catalogue_can_be_made() -> None:
 def test_every_name_has_words() -> None:
     for table in ("workloads", "systems", "substrates", "models", "nemeses"):
         assert set(getattr(CATALOG, table)) == set(CATALOG.described[table])
+
+
+@pytest.mark.parametrize("name", ["stats", "earned", "node-crash"])
+def test_a_workload_s_checker_is_not_silently_replaced_by_ours(name: str) -> None:
+    def mine(spec: TestSpec) -> Workload:
+        made = names.make_workload(msgspec.structs.replace(spec, workload="register"), CATALOG)
+        return msgspec.structs.replace(made, checkers={name: made.checkers["linearizable"]})
+
+    catalog = msgspec.structs.replace(CATALOG, workloads={**CATALOG.workloads, "mine": mine})
+    with pytest.raises(RequestError, match=f"a checker named '{name}' judges every run"):
+        names.resolve(spec(workload="mine"), catalog)
 
 
 @pytest.mark.parametrize("name", sorted(CATALOG.nemeses))

@@ -103,6 +103,9 @@ SUBSTRATE_OPTIONS: Mapping[str, str] = {
     "cut-mode": "local: hold, reset or mixed: what a cut does to connections",
 }
 
+OWN_CHECKERS = frozenset({"node-crash", "earned", "stats"})
+"""Checkers that judge every run, beside those of its workload."""
+
 _MOST = 1_000_000.0
 _RANGES: Mapping[str, tuple[type, float, float]] = {
     "scale": (float, 0.001, 1000.0),
@@ -237,6 +240,12 @@ def resolve(spec: TestSpec, catalog: Catalog) -> Test:
 def make_workload(spec: TestSpec, catalog: Catalog) -> Workload:
     """The workload of a spec alone: enough to judge a run again."""
     workload: Workload = _make("workload", spec.workload, catalog.workloads, spec.load, spec)
+    taken = sorted(OWN_CHECKERS & workload.checkers.keys())
+    if taken:
+        raise RequestError(
+            f"workload {spec.workload!r}: a checker named {taken[0]!r} judges every run; "
+            "give the workload's own another name"
+        )
     return workload
 
 
