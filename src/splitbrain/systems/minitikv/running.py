@@ -104,21 +104,37 @@ class RunningMinitikv:
         self._caller: Caller | None = None
 
     async def ready(self) -> None:
-        """Wait until a leader has committed an entry of its own term."""
+        """Wait until a leader serves: it has applied an entry of its term, or answers a read."""
         config = self._configs[self._spec.nodes[0]]
         limit_s = max(10.0, _READY_TIMEOUTS * config.election_timeout_s)
         deadline_ns = self._pacer.monotonic_ns() + int(limit_s * 1e9)
         while self._pacer.monotonic_ns() < deadline_ns:
-            statuses = await self._statuses()
-            if any(
-                s.get("role") == "leader" and s.get("applied", 0) > 0 for s in statuses.values()
-            ):
-                return
+            for name, status in (await self._statuses()).items():
+                if status.get("role") == "leader" and (
+                    status.get("applied", 0) > 0 or await self._serves(name, config)
+                ):
+                    return
             for crash in self._testbed.crashes():
                 raise NodeFailed(crash.node, crash.reason, crash.log)
             await self._pacer.sleep(config.tick_ns / 1e9)
         node = self._testbed.node(self._spec.nodes[0])
         raise NodeFailed(node.name, f"no leader within {limit_s:g} s", await node.log_tail())
+
+    async def _serves(self, leader: str, config: StoreConfig) -> bool:
+        """Ask a leader that has not yet applied anything for a read, for three ticks at most."""
+        client = client_class(self._spec.bugs)(
+            _Shared(self._shared_caller()),
+            self._pacer,
+            self._spec.nodes,
+            self._random.stream("ready"),
+            node=leader,
+            options=Options(op_timeout_s=3 * config.tick_ns / 1e9),
+        )
+        try:
+            await client.get(b"ready")
+        except Definite:
+            return False
+        return True
 
     async def _statuses(self) -> Mapping[str, Mapping[str, Any]]:
         answers = await asyncio.gather(*map(self._status, self._testbed.nodes.values()))
