@@ -47,7 +47,7 @@ _ALL = (
         nemesis=("kill",),
         harmless=("clock",),
         options={"op-timeout": 0.5, "slow-commit-ms": 1000, "sim-fsync-ms": 60},
-        share=11,
+        share=10,
     ),
     Bug(
         name="append-no-fsync",
