@@ -134,7 +134,5 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
     """Each substrate in turn."""
     if request.param == "local":
         return Case(LocalSubstrate(), tmp_path / "run")
-    sim = pytest.importorskip("splitbrain.substrates.sim")
-    if not hasattr(sim, "SimSubstrate"):
-        pytest.skip("splitbrain.substrates.sim offers no SimSubstrate yet")
-    return Case(sim.SimSubstrate(), tmp_path / "run")
+    from splitbrain.substrates.sim import SimSubstrate
+    return Case(SimSubstrate(), tmp_path / "run")
