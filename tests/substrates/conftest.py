@@ -135,4 +135,5 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
     if request.param == "local":
         return Case(LocalSubstrate(), tmp_path / "run")
     from splitbrain.substrates.sim import SimSubstrate
+
     return Case(SimSubstrate(), tmp_path / "run")
