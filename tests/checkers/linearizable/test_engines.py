@@ -210,6 +210,50 @@ def test_an_append_hides_nothing_that_was_acknowledged(early, inner):
     assert check_jit(calls, MODEL, Budget(5)).verdict == INVALID
 
 
+def made(*spans):
+    """Calls from (begin, end, action); end None for a crashed one."""
+    return [
+        Call(
+            number=number, begin=begin, end=OPEN if end is None else end, action=action,
+            invoke=Op(index=begin, process=number, type="invoke", f=action[0]),
+        )
+        for number, (begin, end, action) in enumerate(spans)
+    ]  # fmt: skip
+
+
+LINEARIZABLE = {
+    # 1, write 16, then the crashed write of 1 once more, which hides 16, then the crashed cas
+    "a crashed write of what is there hides another": made(
+        (0, None, ("write", 1)),
+        (1, None, ("cas", 1, 8)),
+        (2, 3, ("read", 1)),
+        (4, None, ("write", 1)),
+        (5, 8, ("write", 16)),
+        (6, 7, ("read", 8)),
+        (9, 10, ("cas", 8, 17)),
+    ),
+    "what nobody asks for is what a failed cas saw: appends": made(
+        (1, 5, ("append", "b")),
+        (2, 3, ("append", "c")),
+        (4, 7, ("not", "ab")),
+        (8, 9, ("not", "cb")),
+    ),
+    "what nobody asks for is what a failed cas saw: a crashed cas": made(
+        (0, None, ("cas", MODEL.init(), "b")),
+        (1, 2, ("append", "c")),
+        (3, 4, ("not", "c")),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LINEARIZABLE)
+def test_a_detour_that_only_its_absence_would_show(name):
+    calls = LINEARIZABLE[name]
+    assert check_reference(calls, MODEL, Budget(5)).verdict == VALID
+    assert check_wgl(calls, MODEL, Budget(5)).verdict == VALID
+    assert check_jit(calls, MODEL, Budget(5)).verdict == VALID
+
+
 def test_ties_count_as_overlap():
     def call(number, begin, end, *action):
         invoke = Op(index=begin, process=number, type="invoke", f=action[0])

@@ -12,7 +12,8 @@ What keeps their number small, each by an exchange argument and each compared wi
 - **Free writes.**  When a write takes effect, every other open write or append *may* have done so
   just before, unseen.  It is marked free: at its end it counts as done, or takes effect then.  So k
   concurrent writes do not make 2^k configurations.  An open write of the very value that is there is
-  free too.  An append makes nothing free: what was just before it is still there to be seen.
+  free too, and a crashed one of it may still make others free.  An append makes nothing free: what
+  was just before it is still there to be seen.
 - **Wanted values.**  Before the goal, a write or a crashed cas is tried only if somebody could see
   its value next: an open read or cas, a crashed cas that leads to such, or a "not".
 - **Prefixes.**  An order of appends that no read to come extends is given up, or all such orders
@@ -234,8 +235,10 @@ class _Search:
         calls = self.open
         if calls.nots.get(state, 0) & ~done:
             return True
-        if value is UNSEEN or appended:
-            return appended and value is not UNSEEN
+        if value is UNSEEN and not self.prefixes.avoided:
+            return False
+        if appended:
+            return True
         asked = calls.reads.get(value, 0) | calls.casses.get(value, 0)
         if (asked | calls.appends) & ~done:
             return True
@@ -276,11 +279,11 @@ class _Search:
             if self.counts.get(used, which) >= available:
                 continue
             then = self._overwritten(state, action)
-            if then is None or then == state:
+            unseen = calls.blind if action[0] == "write" else free
+            if then is None or (then == state and not unseen & ~(done | free)):
                 continue
             if not self._wanted(then, state, done, action[0] == "append"):
                 continue
-            unseen = calls.blind if action[0] == "write" else free
             found.append((calls.settle(then, done, unseen), self.counts.add(used, which)))
         return found
 

@@ -6,7 +6,8 @@ begun, a state that is no prefix of what a read returns that is open, or is the 
 ends before the next overwrite begins, explains nothing.
 
 And a string that is no prefix of anything that a call still to end asks for will not be seen as
-such by anybody: all such strings are one state, UNSEEN, from which only an overwrite leads on.
+such by anybody: all such strings are one state, UNSEEN, from which only an overwrite leads on.  It
+is worth reaching only where a "not v" is glad of it.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Prefixes:
         "_read_begins",
         "_read_text",
         "_until",
+        "avoided",
         "hopes",
         "useful",
     )
@@ -56,6 +58,7 @@ class Prefixes:
     def __init__(self, calls: Sequence[Call]) -> None:
         self.hopes = False
         self.useful = any(call.action[0] == "append" for call in calls)
+        self.avoided = any(call.action[0] == "not" for call in calls)
         overwrites = [call for call in calls if call.action[0] in OVERWRITES]
         self._overwrite_begins = [call.begin for call in overwrites]
         crashed = [call.begin for call in overwrites if call.crashed]
