@@ -5,10 +5,11 @@ import asyncio
 import msgspec
 import pytest
 
-from splitbrain.errors import HarnessError
+from splitbrain.errors import Definite, HarnessError
 from splitbrain.harness.compose import ComposedNemesis
 from splitbrain.harness.heal import OpenFaults
 from splitbrain.harness.validate import check_client, check_client_answer, check_nemesis_answer
+from splitbrain.harness.workers import ClientWorker
 from splitbrain.history.op import NEMESIS, Op
 
 READ = Op(index=4, time_ns=5, process=3, type="invoke", f="read", key="k")
@@ -128,3 +129,51 @@ def test_open_faults_are_those_without_a_stop():
     assert faults.names == ("kill",)
     faults.saw(nemesis_op("heal-all"))
     assert faults.stops(functions) == []
+
+
+class Stubborn:
+    """A client that makes something of its own of being cut off."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    async def open(self, node):
+        return self
+
+    async def invoke(self, op):
+        if op.index:
+            return msgspec.structs.replace(op, type="ok")
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            if isinstance(self.answer, Exception):
+                raise self.answer from None
+        return msgspec.structs.replace(op, type=self.answer)
+
+    async def setup(self):
+        pass
+
+    teardown = close = setup
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [(Definite("aborted"), "info"), ("fail", "info"), (ValueError("x"), "info"), ("ok", "ok")],
+)
+def test_an_operation_that_was_cut_off_is_not_undone_whatever_its_client_says(answer, kind):
+    ended = []
+
+    async def main():
+        worker = ClientWorker(
+            0, lambda _, op: ended.append(op), ended.append, Stubborn(answer), "n1"
+        )
+        worker.start()
+        for index in range(2):
+            worker.give(Op(index=index, process=0, type="invoke", f="write"), 1 << 62)
+            await asyncio.sleep(0.01)
+            worker.expire("timeout: too long")
+            await asyncio.sleep(0.01)
+        await worker.stop()
+
+    asyncio.run(main())
+    assert [op.type for op in ended] == [kind, "ok"]

@@ -98,7 +98,7 @@ class Worker:
             while True:
                 op = self._op = await self._inbox
                 self._inbox = loop.create_future()
-                answer = await self._carry_out(op)
+                answer = self._settled(op, await self._carry_out(op))
                 self._op = None
                 self.deadline_ns = NEVER_NS
                 self._finished(self.thread, answer)
@@ -127,6 +127,18 @@ class Worker:
             return _ended(op, "info", why)
         except Exception as exc:  # noqa: BLE001 - whatever it is, nobody knows what happened
             return _ended(op, "info", one_line(exc))
+
+    def _settled(self, op: Op, answer: Op) -> Op:
+        """The answer of a client that took our cancellation for something else.
+
+        That it was cut off is no ground to call the operation undone, whatever the client thinks.
+        """
+        why, self._overdue = self._overdue, None
+        task = asyncio.current_task()
+        if why is None or task is None:
+            return answer
+        task.uncancel()
+        return answer if answer.type == "ok" else _ended(op, "info", why)
 
     async def _answer(self, op: Op) -> Op:
         raise NotImplementedError
