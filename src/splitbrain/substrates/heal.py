@@ -4,8 +4,9 @@ A run is dead when its link lies in the state directory and the tool that wrote 
 (pid and start time, in this boot).  Its leftovers are found in two ways, neither by a name:
 
 - by the journal: a process whose pid, start time and session are in a ``done`` record;
-- by the label: a process whose environment holds the run's label exactly, in a session whose leader
-  holds it too or is gone.  This settles an intent without ``done``, and children of nodes.
+- by the label: a process whose environment holds the run's label exactly, in a session other than
+  the healer's own whose leader holds it too or is gone.  This settles an intent without ``done``,
+  and children of nodes.
 
 Everything else is left alone, above all runs whose tool lives, and processes that merely look alike.
 Healing twice, or twice at once, does what healing once does.
@@ -208,6 +209,7 @@ def _find(label: str, acts: Mapping[int, Act]) -> list[tuple[procfs.Process, str
         if act.name == "start-process" and act.result is not None
     }
     running = list(procfs.processes())
+    own = os.getsid(0)  # where no node ever is: each gets a session of its own
     by_pid = {process.pid: process for process in running}
     marked = {
         it.pid for it in running if procfs.environment_of(it.pid).get(procfs.LABEL) == label
@@ -215,7 +217,7 @@ def _find(label: str, acts: Mapping[int, Act]) -> list[tuple[procfs.Process, str
     found = []
     for process in running:
         what = journaled.get((process.pid, process.start))
-        if what is None and process.pid in marked:
+        if what is None and process.pid in marked and process.session != own:
             leader = by_pid.get(process.session)
             if leader is not None and leader.pid not in marked:
                 continue  # somebody's shell, with our variable in it

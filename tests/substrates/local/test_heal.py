@@ -328,3 +328,36 @@ def test_a_directory_without_its_mark_is_removed_only_if_empty(tmp_path) -> None
     report = heal()
     assert set(report.removed) == {str(empty), str(half)}
     assert (full / "file").exists()
+
+
+ORPHANED = """
+import os, subprocess, sys, time
+from splitbrain.substrates.heal import heal
+from splitbrain.substrates.tools import procfs
+leader = procfs.look(os.getpid())
+if os.fork():
+    os._exit(0)
+while procfs.is_running(leader.pid, leader.start):
+    time.sleep(0.001)
+mine = subprocess.Popen(["sleep", "601"], env={**os.environ, procfs.LABEL: sys.argv[1]})
+while procfs.environment_of(mine.pid).get(procfs.LABEL) != sys.argv[1]:
+    time.sleep(0.001)
+ended = heal().ended
+print(mine.poll(), ended)
+mine.kill()
+"""
+
+
+def test_the_healers_own_session_survives_its_leader(tmp_path) -> None:
+    """As under a job runner that has let go of what it started."""
+    label = f"run-{os.getpid()}"
+    dead_run(tmp_path, label)
+    done = subprocess.run(
+        [sys.executable, "-c", ORPHANED, label],
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == "None ()\n"
