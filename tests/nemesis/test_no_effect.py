@@ -60,6 +60,47 @@ def test_an_injector_that_does_nothing_is_denied(sim, fault, targets, parameters
     sim(body, deaf=True)
 
 
+HASTY: list[tuple[str, dict[str, Any]]] = [
+    ("partition", {"cut": [["n1", "n2"], ["n2", "n1"]], "proof": False}),
+    ("delay", {"links": [["n1", "n3"]], "delay_ms": 400.0}),
+    ("loss", {"links": [["n1", "n3"], ["n3", "n1"]], "loss": 0.9}),
+    ("duplication", {"links": [["n1", "n3"], ["n3", "n1"]], "duplicate": 0.9}),
+    ("reordering", {"links": [["n1", "n3"], ["n3", "n1"]], "reorder": 0.9}),
+]
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+@pytest.mark.parametrize(("fault", "parameters"), HASTY)
+def test_a_hasty_fault_of_a_schedule_is_proven_by_counts(sim, fault, parameters, deaf) -> None:
+    """It takes no time, neither at its start nor at its stop, and yet it is seen or denied."""
+
+    async def body(stand: Stand) -> None:
+        while await stand.leader() != "n1":
+            await stand.invoke(
+                "start-admin",
+                {
+                    "id": "t",
+                    "fault": "admin",
+                    "targets": ("leader",),
+                    "parameters": {"action": "transfer-leader", "to": "n1"},
+                },
+            )
+            await asyncio.sleep(2)
+        await stand.load()
+        await asyncio.sleep(1)
+        began_ns = stand.testbed.time_ns()
+        assert effects(await stand.start(fault, **parameters)) == []
+        assert stand.testbed.time_ns() - began_ns < 1_000_000, "but to ask who leads"
+        await asyncio.sleep(1)
+        stopped_ns = stand.testbed.time_ns()
+        proof = effects(await stand.stop(fault))
+        assert stand.testbed.time_ns() == stopped_ns
+        # A follower that hears nothing may have nothing to send: that shows nothing.
+        assert set(proof) - {None} == {not deaf}
+
+    sim(body, deaf=deaf)
+
+
 def verdict(nemesis: str, *, deaf: bool, on: str = "sim", directory: str | None = None) -> Any:
     """The verdict of one whole run."""
     spec = TestSpec(

@@ -198,6 +198,10 @@ class Net(Protocol):
     A link may also be ``("client", "n1")`` or ``("n1", "client")``: between our clients and a node.
     """
 
+    @property
+    def counts_at_once(self) -> bool:
+        """True if reading ``counts`` takes no time of the test, so that a tight schedule may too."""
+
     async def cut(self, id: str, links: Cut) -> None:  # noqa: A002
         """Let no payload pass from the first to the second node of each pair."""
 

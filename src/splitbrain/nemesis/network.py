@@ -68,7 +68,8 @@ class NetworkFamily:
     """start-delay, -loss, -duplication, -reordering on all links of the targets; and their stops.
 
     A schedule may name directed links instead: parameters {"links": [["n1", "n3"]], ...}.  That and
-    its stop take no time, as nothing is proven: an echo goes both ways, and counts need a while.
+    its stop take no time.  So no echo is sent, which goes both ways anyhow; where counts can be read
+    in no time either, they are the proof, also of a delay.
     """
 
     faults = frozenset(_KINDS)
@@ -122,6 +123,8 @@ class NetworkFamily:
         net = self._world.testbed.net
         if "links" in act.parameters:
             self._ledger.began(act.id, act.fault, links=links)
+            if net.counts_at_once:
+                await self._open(act.id)
             await net.shape(act.id, links, shape)
             return names, act.parameters, ()
         if act.fault == "delay":
@@ -136,11 +139,13 @@ class NetworkFamily:
                 proof = await self._delayed(target, pair, before_ms, shape)
             return names, act.parameters, (proof,)
         self._ledger.began(act.id, act.fault, links=links)
-        self._openings[act.id] = _Opening(
-            await net.counts(), self._incarnations(), self._ledger.moment
-        )
+        await self._open(act.id)
         await net.shape(act.id, links, shape)
         return names, act.parameters, ()
+
+    async def _open(self, id_: str) -> None:
+        counts = await self._world.testbed.net.counts()
+        self._openings[id_] = _Opening(counts, self._incarnations(), self._ledger.moment)
 
     def _incarnations(self) -> Mapping[str, int]:
         nodes = self._world.testbed.nodes
@@ -206,7 +211,7 @@ class NetworkFamily:
     async def stop(self, act: Act) -> Outcome:
         """Heal the links and compare the counts of the whole band."""
         opening = self._openings.pop(act.id, None)
-        first, last = await self._closing_counts() if opening is not None else ({}, {})
+        first, last = await self._closing_counts(act) if opening is not None else ({}, {})
         await self._world.testbed.net.heal(act.id)
         self._ledger.ended(act.id)
         if opening is None:
@@ -215,10 +220,15 @@ class NetworkFamily:
         proof = self._counted(act, links, opening, first, last)
         return act.targets, act.parameters, (proof,)
 
-    async def _closing_counts(self) -> tuple[Counts, Counts]:
-        """Two readings, between which what was on its way at the first one has come."""
+    async def _closing_counts(self, act: Act) -> tuple[Counts, Counts]:
+        """Two readings, between which what was on its way at the first one has come.
+
+        Where no time may pass they are the same.
+        """
         net = self._world.testbed.net
         first = await net.counts()
+        if "links" in act.parameters:
+            return first, first
         received = sum(count.received for count in first.values())
         late_s = sum(count.lateness_ns for count in first.values()) / 1e9 / max(1, received)
         await asyncio.sleep(min(0.1 * self._world.election_s, 4 * late_s + 0.002))
@@ -244,13 +254,16 @@ class NetworkFamily:
             )
         seen = _sum(opening.counts, first, tuple(usable))
         settled = _sum(opening.counts, last, tuple(usable))
+        if act.fault == "delay":
+            return _late(target, seen, float(act.parameters.get("delay_ms", 0.0)))
         count, least, size, word = _of_chance(act.fault, seen, settled)
         expected = seen.sent * float(act.parameters.get(size, 0.0))
         words = f"{count} of {seen.sent} {word}, {expected:.0f} expected"
         if act.fault == "reordering":
             expected /= 4  # one held back behind nothing is not overtaken
         effective: bool | None = None
-        if least > 0 and least >= _SHARE * expected:
+        hasty = first is last and act.fault == "loss"  # what is under way looks lost
+        if least > 0 and least >= _SHARE * max(expected, _EXPECTED_MIN if hasty else 0):
             effective = True
         elif expected >= _EXPECTED_MIN and count < _SHARE * expected:
             effective = False
@@ -264,6 +277,18 @@ class NetworkFamily:
         self._ledger.healed(LINKS)
         self._openings.clear()
         return (), {}, ()
+
+
+def _late(target: str, seen: LinkCount, delay_ms: float) -> Proof:
+    """By how late messages came on average; those sent before the delay began may be among them."""
+    mean_ms = seen.lateness_ns / 1e6 / max(1, seen.received)
+    effective: bool | None = None
+    if seen.received and mean_ms >= delay_ms / 2:
+        effective = True
+    elif seen.received >= _EXPECTED_MIN // 4:
+        effective = False
+    words = f"{seen.received} messages came {mean_ms:.1f} ms after they were sent"
+    return Proof(target=target, effective=effective, observed=words)
 
 
 def _of_chance(fault: str, seen: LinkCount, settled: LinkCount) -> tuple[int, int, str, str]:

@@ -5,19 +5,23 @@ node, so that a deposed leader can go on answering those who ask it.
 
 The proof of a cut link is a probe that passed before and does not pass after.  A link on which
 nothing passed before the cut shows nothing: it is masked where another fault explains that, and
-without proof where none does.
+without proof where none does.  Where probes would take too long, and both ends can be read at once,
+the proof comes with the stop: what was sent over the link meanwhile, and did not arrive.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
+
 from splitbrain.contracts.fault import Cut, Fault, Proof
 from splitbrain.contracts.test import World
+from splitbrain.contracts.testbed import LinkCount
 from splitbrain.env.random import Stream
 from splitbrain.errors import HarnessError
 from splitbrain.nemesis.base import Act, Draft, Outcome, down, mask, resolve_targets
-from splitbrain.nemesis.ledger import LINKS, Ledger
+from splitbrain.nemesis.ledger import HOLDS, LINKS, Ledger
 
 __all__ = ["SHAPES", "PartitionFamily", "cut_between"]
 
@@ -95,6 +99,16 @@ def one_way_out(nodes: Sequence[str], stream: Stream, leader: str | None) -> Cut
     return cut_between([one], [node for node in nodes if node != one], both_ways=False)
 
 
+Counts = Mapping[tuple[str, str], LinkCount]
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """What the ends of all links had counted when a cut began, and the ledger's moment."""
+
+    counts: Counts
+    moment: int
+
+
 Shaper = Callable[[Sequence[str], Stream, "str | None"], Cut]
 
 SHAPES: Mapping[str, Shaper] = {
@@ -123,7 +137,7 @@ class PartitionFamily:
     """start-partition cuts links by a shape or by given pairs; stop-partition heals them.
 
     The probes take their time.  A schedule in which the next step is urgent leaves them out by the
-    parameter {"proof": false}, and such a cut is never counted as shown.
+    parameter {"proof": false}; such a cut is shown only where counts can be read in no time.
     """
 
     faults = frozenset({"partition"})
@@ -131,6 +145,7 @@ class PartitionFamily:
     def __init__(self, world: World, ledger: Ledger | None = None) -> None:
         self._world = world
         self._ledger = ledger or Ledger()
+        self._openings: dict[str, Opening] = {}
         one_way = Fault.ONE_WAY in world.faults
         self._shapes = [
             name
@@ -171,6 +186,8 @@ class PartitionFamily:
         if not _proven(act):
             self._ledger.began(act.id, "partition", links=cut)
             await net.cut(act.id, cut)
+            if net.counts_at_once:
+                self._openings[act.id] = Opening(await net.counts(), self._ledger.moment)
             return (), {**act.parameters, "cut": [list(pair) for pair in cut]}, ()
         alive = tuple(link for link in cut if not self._dead(link))
         began_ns = self._world.testbed.time_ns()
@@ -211,14 +228,34 @@ class PartitionFamily:
 
     async def stop(self, act: Act) -> Outcome:
         """Heal this cut, and probe that a new connection passes."""
+        opening = self._openings.pop(act.id, None)
+        counts = await self._world.testbed.net.counts() if opening is not None else {}
         await self._world.testbed.net.heal(act.id)
         self._ledger.ended(act.id)
+        cut = tuple((str(i), str(j)) for i, j in act.parameters.get("cut", ()))
+        if opening is not None:
+            links = [self._counted(act.id, link, opening, counts) for link in cut]
+            return (), act.parameters, links
         if not _proven(act):
             return (), act.parameters, ()
-        cut = tuple((str(i), str(j)) for i, j in act.parameters.get("cut", ()))
         alive = tuple(link for link in cut if not self._dead(link))
         reached = await self._world.testbed.net.reach(alive, timeout_s=self._world.election_s)
         return (), act.parameters, [self._healed(link, reached.get(link)) for link in cut]
+
+    def _counted(
+        self, id_: str, link: tuple[str, str], opening: Opening, counts: Counts
+    ) -> Proof:
+        """Whether anything that was sent while the link was cut came out of it."""
+        first, last = opening.counts.get(link, LinkCount()), counts.get(link, LinkCount())
+        sent, received = last.sent - first.sent, last.received - first.received
+        other = self._ledger.disturbance(link, LINKS | HOLDS, since=opening.moment, but=id_)
+        seen = f"{sent} sent, {received} arrived"
+        target = f"{link[0]}->{link[1]}"
+        if received:
+            return Proof(target=target, effective=False, observed=seen)
+        if other is not None:
+            return Proof(target=target, masked=other, observed=seen)
+        return Proof(target=target, effective=True if sent else None, observed=seen)
 
     def _healed(self, link: tuple[str, str], got: bool | None) -> Proof:
         target = f"{link[0]}->{link[1]}"
@@ -232,4 +269,5 @@ class PartitionFamily:
         """Heal every cut and shape."""
         await self._world.testbed.net.heal(None)
         self._ledger.healed(LINKS)
+        self._openings.clear()
         return (), {}, ()

@@ -84,6 +84,11 @@ class LocalNet:
         self._probes = 0
         self._readings: dict[tuple[str, int], Mapping[str, Any]] = {}
 
+    @property
+    def counts_at_once(self) -> bool:
+        """Each node is asked through its control socket, and a paused one is waited for."""
+        return False
+
     async def cut(self, id: str, links: Cut, *, mode: str | None = None) -> None:  # noqa: A002
         """Let no payload pass from the first to the second node of each pair.
 

@@ -35,6 +35,11 @@ class SimNet:
         self._nodes = nodes
         self._nonces = 0
 
+    @property
+    def counts_at_once(self) -> bool:
+        """The simulator sees both ends at once."""
+        return True
+
     async def cut(self, id: str, links: Cut) -> None:  # noqa: A002
         """Let nothing pass on these directed links."""
         self._network.cut(id, links)
