@@ -38,6 +38,13 @@ from splitbrain.errors import (
     Unsupported,
 )
 from splitbrain.loading import NAME, line_in, line_of, load_module
+from splitbrain.options import (
+    DESCRIBED,
+    HARNESS_OPTIONS,
+    SUBSTRATE_OPTIONS,
+    WORKLOAD_OPTIONS,
+    check_options,
+)
 
 __all__ = [
     "Catalog",
@@ -78,50 +85,8 @@ def _lazy(path: str) -> Factory:
     return make
 
 
-HARNESS_OPTIONS: Mapping[str, str] = {
-    "scale": "multiplies all protocol times of the system (1/3 by default: election timeout 1 s)",
-    "op-timeout": "seconds a client waits for one operation (default 2 T)",
-    "ready-seconds": "longest wait until the system serves (default 60)",
-    "recovery-seconds": "longest final phase (default 30)",
-    "answered-share": "share of operations outside fault bands that must be answered (0.9)",
-    "unproven-share": "share of a fault's applications that may lack proof (0.2)",
-    "check-seconds": "budget of the checkers (60)",
-}
-
-WORKLOAD_OPTIONS: Mapping[str, str] = {
-    "keys": "keys in use at once",
-    "read-share": "share of reads (register)",
-    "values": "number of distinct values (cas-register)",
-    "ops-per-key-min": "fewest operations of a key",
-    "ops-per-key-max": "most operations of a key",
-}
-
-SUBSTRATE_OPTIONS: Mapping[str, str] = {
-    "keep-data": "local: keep the nodes' data after the run",
-    "proxies": "local: false lets nodes dial each other directly; links cannot be faulted then",
-    "clients": "local: cut puts a proxy before each node for our clients too",
-    "cut-mode": "local: hold, reset or mixed: what a cut does to connections",
-}
-
 OWN_CHECKERS = frozenset({"node-crash", "earned", "stats"})
 """Checkers that judge every run, beside those of its workload."""
-
-_MOST = 1_000_000.0
-_RANGES: Mapping[str, tuple[type, float, float]] = {
-    "scale": (float, 0.001, 1000.0),
-    "op-timeout": (float, 0.001, _MOST),
-    "ready-seconds": (float, 0.001, _MOST),
-    "recovery-seconds": (float, 0.0, _MOST),
-    "answered-share": (float, 0.0, 1.0),
-    "unproven-share": (float, 0.0, 1.0),
-    "check-seconds": (float, 0.0, _MOST),
-    "keys": (int, 1, _MOST),
-    "read-share": (float, 0.0, 1.0),
-    "values": (int, 1, _MOST),
-    "ops-per-key-min": (int, 1, _MOST),
-    "ops-per-key-max": (int, 1, _MOST),
-}
-"""Options that are numbers: whole or not, and between what."""
 
 
 def builtin() -> Catalog:
@@ -153,44 +118,8 @@ def builtin() -> Catalog:
             **KNOBS,
             "read-from": "which store a client asks first: its bound one, or the leader it knows",
         },
-        described=_DESCRIBED,
+        described=DESCRIBED,
     )
-
-
-_DESCRIBED: Mapping[str, Mapping[str, str]] = {
-    "workloads": {
-        "register": "reads and writes of distinct values on a sliding window of keys",
-        "cas-register": "reads, writes and compare-and-swaps over five values",
-    },
-    "systems": {"minitikv": "the bundled Raft key-value cluster, shaped like TiKV"},
-    "substrates": {
-        "sim": "one process, virtual clock, deterministic by seed",
-        "local": "operating-system processes on this machine; no root, no Docker",
-    },
-    "models": {
-        "register": "one value: read, write",
-        "cas-register": "one value: read, write, compare-and-swap",
-        "kv": "a value a key: read, write, delete, append, compare-and-swap",
-    },
-    "nemeses": {
-        "partition": "cuts links: halves, the leader alone, bridge, ring, one-way",
-        "kill": "SIGKILL; restarted later",
-        "power": "kill, and bytes not fsynced are lost",
-        "pause": "SIGSTOP; resumed later",
-        "clock": "jumps, strobes and drift of clocks",
-        "network": "delay, loss, duplication, reordering of messages",
-        "delay": "messages come late",
-        "loss": "messages are lost",
-        "duplication": "messages come twice",
-        "reordering": "messages overtake each other",
-    },
-    "checkers": {
-        "linearizable": "each operation takes effect at one moment between its call and its return",
-        "node-crash": "no node ended by itself, no core assertion failed",
-        "earned": "the run was a test at all: successes, faults with effect, progress",
-        "stats": "counts by function and outcome",
-    },
-}
 
 
 def resolve(spec: TestSpec, catalog: Catalog) -> Test:
@@ -205,7 +134,7 @@ def resolve(spec: TestSpec, catalog: Catalog) -> Test:
     for name in spec.options:
         if name not in catalog.options:
             raise UnknownName("option", name, catalog.options)
-    _check_options(spec.options)
+    check_options(spec.options)
     workload = make_workload(spec, catalog)
     system = make_system(spec, catalog)
     if workload.vocabulary not in system.vocabularies:
@@ -293,26 +222,6 @@ def _check_numbers(spec: TestSpec) -> None:
         raise RequestError("--nodes must be at least 1")
     if len(set(spec.nodes)) != len(spec.nodes):
         raise RequestError(f"a node is named twice: {', '.join(spec.nodes)}")
-
-
-def _check_options(options: Mapping[str, Any]) -> None:
-    for name, value in options.items():
-        if name not in _RANGES:
-            continue
-        kind, least, most = _RANGES[name]
-        number = value if isinstance(value, int | float) else math.nan
-        whole = kind is float or isinstance(value, int)
-        if isinstance(value, bool) or not whole or not least <= number <= most:
-            words = "a whole number" if kind is int else "a number"
-            raise RequestError(
-                f"option {name}={value}: {words} from {least:.7g} to {most:.7g} is needed"
-            )
-    fewest, most_ops = options.get("ops-per-key-min", 100), options.get("ops-per-key-max", 200)
-    if fewest > most_ops:
-        raise RequestError(
-            f"options ops-per-key-min={fewest} and ops-per-key-max={most_ops}: the first must not "
-            "be larger; set both (defaults 100 and 200)"
-        )
 
 
 def _asked(spec: TestSpec, catalog: Catalog) -> frozenset[Fault]:

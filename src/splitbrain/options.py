@@ -1,0 +1,119 @@
+"""The options that every run knows, what numbers they take, and a line of words for every name.
+
+Pure data beside ``catalog``, which holds the factories.  To add an option: a line in one of the first
+three tables, and its range in ``_RANGES`` if it is a number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from splitbrain.errors import RequestError
+
+__all__ = [
+    "DESCRIBED",
+    "HARNESS_OPTIONS",
+    "SUBSTRATE_OPTIONS",
+    "WORKLOAD_OPTIONS",
+    "check_options",
+]
+
+HARNESS_OPTIONS: Mapping[str, str] = {
+    "scale": "multiplies all protocol times of the system (1/3 by default: election timeout 1 s)",
+    "op-timeout": "seconds a client waits for one operation (default 2 T)",
+    "ready-seconds": "longest wait until the system serves (default 60)",
+    "recovery-seconds": "longest final phase (default 30)",
+    "answered-share": "share of operations outside fault bands that must be answered (0.9)",
+    "unproven-share": "share of a fault's applications that may lack proof (0.2)",
+    "check-seconds": "budget of the checkers (60)",
+}
+
+WORKLOAD_OPTIONS: Mapping[str, str] = {
+    "keys": "keys in use at once",
+    "read-share": "share of reads (register)",
+    "values": "number of distinct values (cas-register)",
+    "ops-per-key-min": "fewest operations of a key",
+    "ops-per-key-max": "most operations of a key",
+}
+
+SUBSTRATE_OPTIONS: Mapping[str, str] = {
+    "keep-data": "local: keep the nodes' data after the run",
+    "proxies": "local: false lets nodes dial each other directly; links cannot be faulted then",
+    "clients": "local: cut puts a proxy before each node for our clients too",
+    "cut-mode": "local: hold, reset or mixed: what a cut does to connections",
+}
+
+_MOST = 1_000_000.0
+_RANGES: Mapping[str, tuple[type, float, float]] = {
+    "scale": (float, 0.001, 1000.0),
+    "op-timeout": (float, 0.001, _MOST),
+    "ready-seconds": (float, 0.001, _MOST),
+    "recovery-seconds": (float, 0.0, _MOST),
+    "answered-share": (float, 0.0, 1.0),
+    "unproven-share": (float, 0.0, 1.0),
+    "check-seconds": (float, 0.0, _MOST),
+    "keys": (int, 1, _MOST),
+    "read-share": (float, 0.0, 1.0),
+    "values": (int, 1, _MOST),
+    "ops-per-key-min": (int, 1, _MOST),
+    "ops-per-key-max": (int, 1, _MOST),
+}
+"""Options that are numbers: whole or not, and between what."""
+
+DESCRIBED: Mapping[str, Mapping[str, str]] = {
+    "workloads": {
+        "register": "reads and writes of distinct values on a sliding window of keys",
+        "cas-register": "reads, writes and compare-and-swaps over five values",
+    },
+    "systems": {"minitikv": "the bundled Raft key-value cluster, shaped like TiKV"},
+    "substrates": {
+        "sim": "one process, virtual clock, deterministic by seed",
+        "local": "operating-system processes on this machine; no root, no Docker",
+    },
+    "models": {
+        "register": "one value: read, write",
+        "cas-register": "one value: read, write, compare-and-swap",
+        "kv": "a value a key: read, write, delete, append, compare-and-swap",
+    },
+    "nemeses": {
+        "partition": "cuts links: halves, the leader alone, bridge, ring, one-way",
+        "kill": "SIGKILL; restarted later",
+        "power": "kill, and bytes not fsynced are lost",
+        "pause": "SIGSTOP; resumed later",
+        "clock": "jumps, strobes and drift of clocks",
+        "network": "delay, loss, duplication, reordering of messages",
+        "delay": "messages come late",
+        "loss": "messages are lost",
+        "duplication": "messages come twice",
+        "reordering": "messages overtake each other",
+    },
+    "checkers": {
+        "linearizable": "each operation takes effect at one moment between its call and its return",
+        "node-crash": "no node ended by itself, no core assertion failed",
+        "earned": "the run was a test at all: successes, faults with effect, progress",
+        "stats": "counts by function and outcome",
+    },
+}
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse (RequestError) an option whose value is not a number of its range."""
+    for name, value in options.items():
+        if name not in _RANGES:
+            continue
+        kind, least, most = _RANGES[name]
+        number = value if isinstance(value, int | float) else math.nan
+        whole = kind is float or isinstance(value, int)
+        if isinstance(value, bool) or not whole or not least <= number <= most:
+            words = "a whole number" if kind is int else "a number"
+            raise RequestError(
+                f"option {name}={value}: {words} from {least:.7g} to {most:.7g} is needed"
+            )
+    fewest, most_ops = options.get("ops-per-key-min", 100), options.get("ops-per-key-max", 200)
+    if fewest > most_ops:
+        raise RequestError(
+            f"options ops-per-key-min={fewest} and ops-per-key-max={most_ops}: the first must not "
+            "be larger; set both (defaults 100 and 200)"
+        )
