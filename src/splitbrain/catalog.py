@@ -85,7 +85,7 @@ def _lazy(path: str) -> Factory:
     return make
 
 
-OWN_CHECKERS = frozenset({"node-crash", "earned", "stats"})
+OWN_CHECKERS = frozenset({"node-crash", "earned", "availability", "unhandled", "stats"})
 """Checkers that judge every run, beside those of its workload."""
 
 

@@ -93,6 +93,8 @@ DESCRIBED: Mapping[str, Mapping[str, str]] = {
         "linearizable": "each operation takes effect at one moment between its call and its return",
         "node-crash": "no node ended by itself, no core assertion failed",
         "earned": "the run was a test at all: successes, faults with effect, progress",
+        "availability": "how long nothing succeeded, and how soon something did after a heal",
+        "unhandled": "errors that no client foresaw, by class",
         "stats": "counts by function and outcome",
     },
 }

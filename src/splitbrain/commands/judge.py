@@ -1,26 +1,38 @@
 """From a history to a verdict: which checkers speak, and how their answers become one.
 
 A run of ours is judged by its workload's checkers, by ``node-crash``, and by ``earned``: a valid
-history of a run that was no test is ``unknown``.  A history file is judged by its model alone.
+history of a run that was no test is ``unknown``.  ``availability``, ``unhandled`` and ``stats`` add
+their figures.  A history file is judged by its model alone.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from splitbrain.catalog import Catalog, make_system, make_workload
+from splitbrain.checkers.availability import AvailabilityChecker
 from splitbrain.checkers.budget import Budget
 from splitbrain.checkers.compose import compose
 from splitbrain.checkers.earned import Earned, Expectation
 from splitbrain.checkers.linearizable.checker import LinearizableChecker
 from splitbrain.checkers.node_crash import NodeCrashChecker
 from splitbrain.checkers.stats import StatsChecker
+from splitbrain.checkers.unhandled import UnhandledChecker
 from splitbrain.checkers.verdict import Result, Verdict
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.errors import RequestError, UnknownName
 from splitbrain.history.history import History
 
-__all__ = ["EXIT_CODES", "expectation", "judge_history", "judge_run", "worst_exit"]
+__all__ = [
+    "EXIT_CODES",
+    "acknowledged_lost",
+    "expectation",
+    "judge_history",
+    "judge_run",
+    "worst_exit",
+]
 
 EXIT_CODES: dict[Verdict, int] = {"valid": 0, "invalid": 1, "unknown": 3}
 _WORST_FIRST = (1, 4, 2, 3, 0)
@@ -77,11 +89,32 @@ def judge_run(
         **workload.checkers,
         "node-crash": NodeCrashChecker(),
         "earned": Earned(expectation(spec, catalog)),
+        "availability": AvailabilityChecker(),
+        "unhandled": UnhandledChecker(),
         "stats": StatsChecker(),
     }
     if budget is None:
         budget = Budget(float(spec.options.get("check-seconds", 60)))
-    return compose(checkers).check(history, {}, budget)
+    result = compose(checkers).check(history, {}, budget)
+    lost = acknowledged_lost(result)
+    return result if lost is None else msgspec.structs.replace(result, stats={"lost": lost})
+
+
+def acknowledged_lost(result: Result) -> int | None:
+    """How many acknowledged operations were lost, at least; None if no checker of the run can tell.
+
+    A set counts them.  A linearizability checker stops at its first violation: one that is no loss
+    says nothing of losses; a valid history has none.
+    """
+    counts = [part.stats.get("lost_count") for part in result.checkers.values()]
+    counted = [count for count in counts if isinstance(count, int)]
+    if counted:
+        return sum(counted)
+    lost = sum(1 for anomaly in result.anomalies if anomaly.kind.startswith("lost"))
+    if lost:
+        return lost
+    linearizable = result.checkers.get("linearizable")
+    return 0 if linearizable is not None and linearizable.verdict == "valid" else None
 
 
 def judge_history(
