@@ -1,0 +1,40 @@
+"""SIGINT and SIGTERM between two runs of a drill: no further run is begun.
+
+Within a run ``commands.signals`` serves: the run ends, is healed and judged.  Outside of runs this
+context only remembers that the user asked, so that outputs are written to their end.
+"""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Any
+
+__all__ = ["Stop"]
+
+_KINDS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stop:
+    """A context: inside it, signals are remembered."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Stop:
+        try:
+            for kind in _KINDS:
+                self._before[kind] = signal.signal(kind, self._on_signal)
+        except ValueError:  # not the main thread: the host handles signals
+            self._before.clear()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        for kind, before in self._before.items():
+            # A run that was given up ignores signals for good: the process is about to end.
+            if signal.getsignal(kind) == self._on_signal:
+                signal.signal(kind, before)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.asked = True
