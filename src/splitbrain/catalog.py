@@ -62,7 +62,8 @@ Factory = Callable[..., Any]
 class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     """Factories by name; ``described`` gives a line of words for each, for ``list``.
 
-    ``families`` are the nemeses that came from outside.
+    ``families`` are the nemeses that came from outside.  ``judges`` are the models of ``check`` that
+    are checkers of their own, and not models of linearizability.
     """
 
     workloads: Mapping[str, Factory]
@@ -71,6 +72,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     models: Mapping[str, Factory]
     nemeses: Mapping[str, frozenset[Fault]]
     options: Mapping[str, str]
+    judges: Mapping[str, Factory] = {}
     families: Mapping[str, Any] = {}
     described: Mapping[str, Mapping[str, str]] = {}
 
@@ -108,6 +110,10 @@ def builtin() -> Catalog:
         models={
             name: partial(_lazy("splitbrain.checkers.linearizable.model:make_model"), name)
             for name in ("register", "cas-register", "kv")
+        },
+        judges={
+            "set": _lazy("splitbrain.checkers.set_full:SetFullChecker"),
+            "unique-ids": _lazy("splitbrain.checkers.unique_ids:UniqueIdsChecker"),
         },
         nemeses={**PACKAGES, **SINGLE},
         options={

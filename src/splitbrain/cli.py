@@ -140,7 +140,8 @@ def _run_all(spec: Any, catalog: Any, store: Path, count: int, *, as_json: bool)
 
 @main.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--model", help="register, cas-register or kv.")
+@click.option("--model", help="register, cas-register, kv, set or unique-ids.")
+@click.option("--linearizable", is_flag=True, help="For set: a stale element is an anomaly.")
 @click.option("--initial", help="First value, as JSON.")
 @click.option(
     "--nil-reads", type=click.Choice(["value", "wildcard"]), help="What a read of nil saw."
@@ -187,6 +188,7 @@ def check(paths: tuple[Path, ...], as_json: bool, load: tuple[str, ...], **given
         nil_reads=given["nil_reads"],
         format=given["format_"],
         engine=given["engine"],
+        linearizable=given["linearizable"],
         budget_seconds=given["budget_seconds"],
         budget_mb=given["budget_mb"],
         report=given["report"],

@@ -76,6 +76,8 @@ DESCRIBED: Mapping[str, Mapping[str, str]] = {
         "register": "one value: read, write",
         "cas-register": "one value: read, write, compare-and-swap",
         "kv": "a value a key: read, write, delete, append, compare-and-swap",
+        "set": "elements that are added and stay: add, read",
+        "unique-ids": "ids of which no two are alike: generate",
     },
     "nemeses": {
         "partition": "cuts links: halves, the leader alone, bridge, ring, one-way",

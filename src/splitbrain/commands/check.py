@@ -33,6 +33,7 @@ class CheckOptions(msgspec.Struct, frozen=True, kw_only=True):
         initial: the object's first value, as JSON; None for absent.
         nil_reads: ``value`` or ``wildcard``; None to go by the format (EDN: wildcard).
         format: of history files.
+        linearizable: for the model ``set``: a stale element is an anomaly.
         budget_seconds: of wall time, or None: a run's own ``check-seconds``, else 60.
         report: where to write a report, or None.
     """
@@ -42,6 +43,7 @@ class CheckOptions(msgspec.Struct, frozen=True, kw_only=True):
     nil_reads: str | None = None
     format: str = "auto"
     engine: str = "auto"
+    linearizable: bool = False
     budget_seconds: float | None = None
     budget_mb: float = 2048.0
     report: Path | None = None
@@ -74,7 +76,8 @@ def check_path(path: Path, options: CheckOptions, catalog: Catalog) -> Checked:
     if model is None:
         raise RequestError(
             f"{path}: a {recorded.format} history does not say what it is a history of; "
-            "give --model register|cas-register|kv, or --txn ... once transactions are checked"
+            "give --model register|cas-register|kv|set|unique-ids, or --txn ... once transactions "
+            "are checked"
         )
     result = _judge(recorded.history, model, recorded.format, options, catalog)
     if options.report is not None:
@@ -132,7 +135,15 @@ def _judge(
         named["nil_reads"] = nil_reads
     seconds = _SECONDS if options.budget_seconds is None else options.budget_seconds
     budget = Budget(seconds, options.budget_mb)
-    return judge_history(history, catalog, budget, model=model, engine=options.engine, **named)
+    return judge_history(
+        history,
+        catalog,
+        budget,
+        model=model,
+        engine=options.engine,
+        linearizable=options.linearizable,
+        **named,
+    )
 
 
 def _count(history: History) -> int:

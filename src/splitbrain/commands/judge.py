@@ -20,7 +20,7 @@ from splitbrain.checkers.linearizable.checker import LinearizableChecker
 from splitbrain.checkers.node_crash import NodeCrashChecker
 from splitbrain.checkers.stats import StatsChecker
 from splitbrain.checkers.unhandled import UnhandledChecker
-from splitbrain.checkers.verdict import Result, Verdict
+from splitbrain.checkers.verdict import Checker, Result, Verdict
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.errors import RequestError, UnknownName
 from splitbrain.history.history import History
@@ -124,14 +124,27 @@ def judge_history(
     *,
     model: str,
     engine: str = "auto",
+    linearizable: bool = False,
     **model_options: Any,
 ) -> Result:
     """The verdict of a history by one model, and nothing else.
 
+    ``linearizable`` is for the model ``set``: whether a stale element is an anomaly.
+
     Raises:
         UnknownName: no model of that name.
+        RequestError: an option that means nothing to this model.
     """
+    if linearizable and model != "set":
+        raise RequestError(f"--linearizable belongs to --model set; {model} has no such choice")
+    if model in catalog.judges:
+        if engine != "auto" or model_options.get("initial") is not None:
+            word = "--initial" if engine == "auto" else "--engine"
+            raise RequestError(f"{word} means nothing to --model {model}; leave it out")
+        asked = {"linearizable": True} if linearizable else {}
+        checker: Checker = catalog.judges[model](**asked)
+        return checker.check(history, {}, budget)
     if model not in catalog.models:
-        raise UnknownName("model", model, catalog.models)
+        raise UnknownName("model", model, [*catalog.models, *catalog.judges])
     made = catalog.models[model](**model_options) if model_options else catalog.models[model]()
     return LinearizableChecker(made, engine=engine).check(history, {}, budget)

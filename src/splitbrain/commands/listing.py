@@ -40,6 +40,8 @@ def listing(kind: str, catalog: Catalog) -> Sequence[tuple[str, ...]]:
         return sorted(catalog.options.items())
     words: Mapping[str, str] = catalog.described.get(kind, {})
     names = getattr(catalog, kind, words)
+    if kind == "models":
+        names = {**names, **catalog.judges}
     return [(name, words.get(name, "")) for name in names]
 
 
