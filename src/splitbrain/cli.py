@@ -11,6 +11,7 @@ import click
 import msgspec
 
 import splitbrain
+from splitbrain.cli_drill import drill, prune
 from splitbrain.errors import RequestError, SplitbrainError
 from splitbrain.printing import (
     Group,
@@ -325,3 +326,7 @@ def heal() -> None:
     for line in report.lines():
         click.echo(line)
     sys.exit(4 if report.left else 0)
+
+
+main.add_command(drill)
+main.add_command(prune)

@@ -79,7 +79,8 @@ class Ways(msgspec.Struct, frozen=True, kw_only=True):
         stopped: whether the user has asked to stop.
         outputs: writes all outputs of a record into a directory.
         told: called after each run.
-        complain: called with one line for whatever could not be written.
+        complain: called with one line for each output that could not be written.
+        warn: the same for what is no output.
         seeds: where failing seeds are remembered; None: nowhere.
     """
 
@@ -90,6 +91,7 @@ class Ways(msgspec.Struct, frozen=True, kw_only=True):
     outputs: Callable[[DrillRecord, Path], None]
     told: Callable[[Told], None]
     complain: Callable[[str], None]
+    warn: Callable[[str], None]
     seeds: SeedFile | None = None
 
 
@@ -214,25 +216,27 @@ class _Course:
             outcome = Outcome(
                 scenario=scenario.name,
                 seed=run.seed,
-                verdict=run.verdict,
+                word=run.verdict if run.verdict != scenario.expect else run.reason or "missed",
                 passed=status == "passed",
                 day=self._started[:10],
             )
-            self._trying(partial(self.ways.seeds.tell, outcome))
+            self._trying(partial(self.ways.seeds.tell, outcome), self.ways.warn)
 
     def _save(self) -> None:
-        self._trying(lambda: save_record(self.record(), self.setting.directory))
+        save = partial(save_record, self.record(), self.setting.directory)
+        self._trying(save, self.ways.complain)
 
     def write_outputs(self) -> None:
         """Write every output anew."""
-        self._trying(lambda: self.ways.outputs(self.record(), self.setting.directory))
+        write = partial(self.ways.outputs, self.record(), self.setting.directory)
+        self._trying(write, self.ways.complain)
 
-    def _trying(self, act: Callable[[], None]) -> None:
+    def _trying(self, act: Callable[[], None], tell: Callable[[str], None]) -> None:
         """A file that cannot be written is told, and the drill goes on."""
         try:
             act()
         except (SplitbrainError, OSError) as error:
-            self.ways.complain(" ".join(str(error).split()))
+            tell(" ".join(str(error).split()))
 
     def record(self) -> DrillRecord:
         """What it has come to."""

@@ -65,11 +65,17 @@ Entries = dict[str, dict[str, dict[int, Failing]]]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a seed: its verdict, and whether that was expected."""
+    """What became of a seed.
+
+    Attributes:
+        word: its verdict, or what was wrong with one that was expected (a figure ``missed`` ...).
+        passed: all was as expected.
+        day: today.
+    """
 
     scenario: str
     seed: int
-    verdict: str
+    word: str
     passed: bool
     day: str = ""
 
@@ -152,7 +158,7 @@ def _changed(entries: Entries, drill: str, outcome: Outcome) -> bool:
     before = seeds.get(outcome.seed)
     if not outcome.passed:
         base = before or Failing(since=outcome.day)
-        seeds[outcome.seed] = msgspec.structs.replace(base, verdict=outcome.verdict, passes=0)
+        seeds[outcome.seed] = msgspec.structs.replace(base, verdict=outcome.word, passes=0)
     elif before is not None and before.passes + 1 >= PASSES_TO_FORGET:
         del seeds[outcome.seed]
     elif before is not None:

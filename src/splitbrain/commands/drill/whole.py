@@ -143,6 +143,7 @@ def perform(plan: Plan, request: Request, telling: Telling) -> Ended:
             outputs=save_record,
             told=telling.told,
             complain=complain,
+            warn=telling.complain,
             seeds=SeedFile(request.seed_file, plan.drill.name),
         )
         record = run_drill(plan, setting, ways)
