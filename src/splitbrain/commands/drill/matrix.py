@@ -99,9 +99,13 @@ def _expand(
     form: ScenarioForm, catalogs: Catalogs, problems: list[Problem]
 ) -> Iterator[Scenario]:
     """The scenarios that one entry stands for; what is wrong with one goes to ``problems``."""
+    try:
+        catalog = catalogs.of(form.load)
+    except SplitbrainError as error:
+        problems.append(_problem(form, error, "load"))
+        return
     for workload, on, nemesis in itertools.product(form.workload, form.on, form.nemesis):
         try:
-            catalog = catalogs.of(form.load)
             spec = make_spec(_given(form, workload, on, nemesis), catalog)
             names.resolve(spec, catalog)
         except SplitbrainError as error:
@@ -164,9 +168,9 @@ _BLAMED: Mapping[str, str] = {
 """What an error is about -> the key that says it."""
 
 
-def _problem(form: ScenarioForm, error: SplitbrainError) -> Problem:
+def _problem(form: ScenarioForm, error: SplitbrainError, key: str = "") -> Problem:
+    """What is wrong with a scenario, at the line of the key that is to blame."""
     text = " ".join(str(error).split())
-    key = ""
     if isinstance(error, UnknownName):
         key = _BLAMED.get(error.kind, "")
         if f"options.{error.name}" in form.where:
