@@ -58,6 +58,10 @@ class Context(Protocol):
         """Those with no operation in flight, ascending."""
 
     @property
+    def free_processes(self) -> Sequence[int]:
+        """The processes of the free threads."""
+
+    @property
     def random(self) -> Stream:
         """The generator's own stream of draws."""
 

@@ -13,6 +13,8 @@ however many threads there are.  Only ``random`` changes: it is the generator's 
     >>> renewed = ctx.renewed(1)
     >>> renewed.process(1), renewed.thread(4)
     (4, 1)
+    >>> renewed.busy(0).free_processes
+    (-1, 4, 2)
     >>> ctx.restrict(thread_bit(2)).some_free_process()
     2
 """
@@ -111,6 +113,11 @@ class Context(msgspec.Struct, frozen=True, eq=False):
     def free_threads(self) -> tuple[int, ...]:
         """Those with no operation in flight, ascending."""
         return threads_of(self.free_mask)
+
+    @property
+    def free_processes(self) -> tuple[int, ...]:
+        """The processes of the free threads, in the order of their threads."""
+        return tuple(self.processes[position] for position in bits(self.free_mask))
 
     def process(self, thread: int) -> int:
         """The process that the thread now is."""

@@ -12,11 +12,12 @@ Plain values lift into generators: None (done), a mapping (ONE operation), a cal
     >>> len(ops)
     4
 
-- threads: on_threads, clients, nemesis, each_thread, reserve
-- choice: any_of, mix, flip_flop
-- number and span: limit, once, repeat, cycle, time_limit, process_limit, until_ok
-- pace: stagger, delay, sleep, cycle_times
+- threads: on_threads, clients, nemesis, each_thread, each_process, reserve
+- choice: any_of, shortest_any, mix, flip_flop
+- number and span: limit, once, repeat, cycle, time_limit, process_limit, concurrency_limit, until_ok
+- pace: stagger, delay, sleep, cycle_times, cache
 - order: concat, synchronize, phases, then
+- later: Promise, lazily
 - change: map, f_map, filter, on_update, trace, log
 - keys: concurrent_keys, sequential_keys
 """
@@ -25,6 +26,7 @@ from __future__ import annotations
 
 from splitbrain.contracts.generator import PENDING, Context, Emit, Generator
 from splitbrain.harness.generator.bounds import (
+    concurrency_limit,
     cycle,
     limit,
     once,
@@ -34,11 +36,18 @@ from splitbrain.harness.generator.bounds import (
     until_ok,
 )
 from splitbrain.harness.generator.change import f_map, filter, map, on_update, trace  # noqa: A004
-from splitbrain.harness.generator.choice import any_of, flip_flop, mix
+from splitbrain.harness.generator.choice import any_of, flip_flop, mix, shortest_any
 from splitbrain.harness.generator.keys import concurrent_keys, sequential_keys
-from splitbrain.harness.generator.lift import concat, lift
+from splitbrain.harness.generator.lift import Promise, concat, lazily, lift
 from splitbrain.harness.generator.order import phases, synchronize, then
-from splitbrain.harness.generator.pace import cycle_times, delay, log, sleep, stagger
+from splitbrain.harness.generator.pace import (
+    cache,
+    cycle_times,
+    delay,
+    log,
+    sleep,
+    stagger,
+)
 from splitbrain.harness.generator.simulate import (
     imperfect,
     instant,
@@ -49,6 +58,7 @@ from splitbrain.harness.generator.simulate import (
 )
 from splitbrain.harness.generator.threads import (
     clients,
+    each_process,
     each_thread,
     nemesis,
     on_threads,
@@ -60,13 +70,17 @@ __all__ = [
     "Context",
     "Emit",
     "Generator",
+    "Promise",
     "any_of",
+    "cache",
     "clients",
     "concat",
+    "concurrency_limit",
     "concurrent_keys",
     "cycle",
     "cycle_times",
     "delay",
+    "each_process",
     "each_thread",
     "f_map",
     "filter",
@@ -74,6 +88,7 @@ __all__ = [
     "imperfect",
     "instant",
     "invocations",
+    "lazily",
     "lift",
     "limit",
     "log",
@@ -90,6 +105,7 @@ __all__ = [
     "repeat",
     "reserve",
     "sequential_keys",
+    "shortest_any",
     "simulate",
     "sleep",
     "stagger",

@@ -1,4 +1,4 @@
-"""How often and how long: limit, once, repeat, cycle, time_limit, process_limit, until_ok."""
+"""How often, how long, how many: limit, repeat, cycle, time_limit, concurrency_limit, until_ok ..."""
 
 from __future__ import annotations
 
@@ -8,10 +8,20 @@ from typing import Any
 import msgspec
 
 from splitbrain.contracts.generator import PENDING, Context, Emit, Generator
+from splitbrain.errors import HarnessError
 from splitbrain.harness.generator.lift import Answer, lift
 from splitbrain.history.op import Op
 
-__all__ = ["cycle", "limit", "once", "process_limit", "repeat", "time_limit", "until_ok"]
+__all__ = [
+    "concurrency_limit",
+    "cycle",
+    "limit",
+    "once",
+    "process_limit",
+    "repeat",
+    "time_limit",
+    "until_ok",
+]
 
 _SECOND = 1_000_000_000
 
@@ -208,6 +218,57 @@ def process_limit(count: int, generator: Any) -> Generator:
     True
     """
     return ProcessLimit(count, lift(generator))
+
+
+class ConcurrencyLimit(msgspec.Struct, frozen=True):
+    """Pending while ``count`` of its own operations are in flight."""
+
+    count: int
+    generator: Generator
+    mine: frozenset[int] = frozenset()
+
+    def op(self, test: Mapping[str, Any], ctx: Context) -> Answer:
+        """The generator's operation, if that is not one too many at once."""
+        # Looked up here too: some combinators (mix) do not tell their parts of events.
+        mine = frozenset(process for process in self.mine if _busy(ctx, process))
+        if len(mine) >= self.count:
+            return PENDING
+        offer = self.generator.op(test, ctx)
+        if offer is None or offer is PENDING:
+            return offer
+        following = ConcurrencyLimit(self.count, offer.next, mine | {offer.op.process})
+        return Emit(offer.op, following)
+
+    def update(self, test: Mapping[str, Any], ctx: Context, event: Op) -> Generator:
+        """Notes which of its own operations have ended."""
+        following = self.generator.update(test, ctx, event)
+        mine = self.mine
+        if event.process in mine and not _busy(ctx, event.process):
+            mine = mine - {event.process}
+        elif following is self.generator:
+            return self
+        return ConcurrencyLimit(self.count, following, mine)
+
+
+def _busy(ctx: Context, process: int) -> bool:
+    """True if the process has something in flight."""
+    thread = ctx.thread(process)
+    return not (ctx.free_mask >> (thread + 1)) & 1 and ctx.process(thread) == process
+
+
+def concurrency_limit(count: int, generator: Any) -> Generator:
+    """At most ``count`` of its operations in flight at once, whatever the concurrency of the test.
+
+    For what is costly or must not meet itself, such as a scan or a change of the schema.
+
+    >>> from splitbrain.harness.generator import clients, repeat, simulate
+    >>> gen = clients(concurrency_limit(2, repeat({"f": "scan"}, times=4)))
+    >>> [op.type[0] for op in simulate(gen, concurrency=9)]
+    ['i', 'i', 'o', 'o', 'i', 'i', 'o', 'o']
+    """
+    if count < 1:
+        raise HarnessError(f"concurrency_limit: {count} operations at once; give at least 1")
+    return ConcurrencyLimit(count, lift(generator))
 
 
 class UntilOk(msgspec.Struct, frozen=True):

@@ -13,7 +13,19 @@ from splitbrain.harness.context import bits
 from splitbrain.harness.generator.lift import Answer, lift
 from splitbrain.history.op import Op
 
-__all__ = ["AnyOf", "FlipFlop", "Layout", "Mix", "any_of", "arms", "flip_flop", "layout", "mix"]
+__all__ = [
+    "AnyOf",
+    "FlipFlop",
+    "Layout",
+    "Mix",
+    "any_of",
+    "arms",
+    "flip_flop",
+    "layout",
+    "mix",
+    "replaced",
+    "shortest_any",
+]
 
 _NOBODY: Final = -1
 
@@ -57,9 +69,10 @@ def layout(mask: int, sizes: tuple[int, ...]) -> Layout:
 
 
 class AnyOf(msgspec.Struct, frozen=True):
-    """The soonest operation of several generators."""
+    """The soonest operation of several generators; ``shortest``: exhausted with the first of them."""
 
     generators: tuple[Generator, ...]
+    shortest: bool = False
 
     def op(self, test: Mapping[str, Any], ctx: Context) -> Answer:
         """The offer with the earliest time; among equal times each has an equal chance."""
@@ -70,6 +83,8 @@ class AnyOf(msgspec.Struct, frozen=True):
         for number, generator in enumerate(self.generators):
             offer = generator.op(test, ctx)
             if offer is None:
+                if self.shortest:
+                    return None
                 continue
             if offer is PENDING:
                 waiting = True
@@ -81,11 +96,12 @@ class AnyOf(msgspec.Struct, frozen=True):
                     best, at = offer, number
         if best is None:
             return PENDING if waiting else None
-        return Emit(best.op, AnyOf(replaced(self.generators, at, best.next)))
+        return Emit(best.op, AnyOf(replaced(self.generators, at, best.next), self.shortest))
 
     def update(self, test: Mapping[str, Any], ctx: Context, event: Op) -> Generator:
         """All of them learn of the event."""
-        return AnyOf(tuple(generator.update(test, ctx, event) for generator in self.generators))
+        following = tuple(each.update(test, ctx, event) for each in self.generators)
+        return AnyOf(following, self.shortest)
 
 
 def any_of(*generators: Any) -> Generator:
@@ -97,6 +113,17 @@ def any_of(*generators: Any) -> Generator:
     [(0, 'a'), (0, 'b'), (2, 'a'), (3, 'b')]
     """
     return AnyOf(arms(generators))
+
+
+def shortest_any(*generators: Any) -> Generator:
+    """Whichever operation comes soonest; exhausted as soon as one of them is.
+
+    >>> from splitbrain.harness.generator import delay, invocations, repeat
+    >>> gen = shortest_any(delay(2, repeat({"f": "a"}, times=2)), delay(3, repeat({"f": "b"})))
+    >>> sorted((op.time_ns // 10**9, op.f) for op in invocations(gen))
+    [(0, 'a'), (0, 'b'), (2, 'a')]
+    """
+    return AnyOf(arms(generators), shortest=True)
 
 
 class Mix(msgspec.Struct, frozen=True):

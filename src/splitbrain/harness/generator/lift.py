@@ -5,6 +5,9 @@ context; a callable of ``()`` or ``(test, ctx)`` is called for ever, and each of
 too) is played out before the next call; an iterable yields its elements (lifted too) one after the
 other.  A list is copied, an iterator is read as far as it is needed and remembered, so that the
 generator stays a value: asking it twice gives the same answer.
+
+What is known only later comes as a :class:`Promise` (pending until it is kept) or by
+:func:`lazily` (a function called once, when its turn has come).
 """
 
 from __future__ import annotations
@@ -28,8 +31,10 @@ __all__ = [
     "Done",
     "Lazy",
     "One",
+    "Promise",
     "concat",
     "elements_of",
+    "lazily",
     "lift",
 ]
 
@@ -197,6 +202,79 @@ class Concat(msgspec.Struct, frozen=True):
         """Only the generator in front learns of events."""
         first = self.first.update(test, ctx, event)
         return self if first is self.first else Concat(first, self.rest)
+
+
+class Promise:
+    """A generator that is pending until ``keep`` says what it is.
+
+    For what another part of the test finds out, such as the keys that were written: the final reads
+    wait for it, and nothing else has to know of them.
+
+    >>> from splitbrain.harness.generator import any_of, invocations, map
+    >>> keys = Promise()
+    >>> tell = lambda op: keys.keep({"f": "read", "key": op.key}) or op
+    >>> [op.f for op in invocations(any_of(keys, map(tell, {"f": "write", "key": "x"})))]
+    ['write', 'read']
+    """
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept: Generator | None = None
+
+    def keep(self, generator: Any) -> None:
+        """Say what it is.
+
+        Raises:
+            HarnessError: it has been said already: what was asked since then would not hold.
+        """
+        if self._kept is not None:
+            raise HarnessError(
+                "a promise is kept once; make another Promise for what comes next"
+            )
+        self._kept = lift(generator)
+
+    def op(self, test: Mapping[str, Any], ctx: Context) -> Answer:
+        """Pending, or the operation of what it has become."""
+        return PENDING if self._kept is None else self._kept.op(test, ctx)
+
+    def update(self, test: Mapping[str, Any], ctx: Context, event: Op) -> Generator:
+        """What it has become learns of it."""
+        return self if self._kept is None else self._kept.update(test, ctx, event)
+
+
+class Lazily:
+    """A generator made by a function at the first question."""
+
+    __slots__ = ("_function", "_made")
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+        self._made: Generator | None = None
+
+    def op(self, test: Mapping[str, Any], ctx: Context) -> Answer:
+        """The operation of what the function gave."""
+        if self._made is None:
+            self._made = lift(self._function())
+        return self._made.op(test, ctx)
+
+    def update(self, test: Mapping[str, Any], ctx: Context, event: Op) -> Generator:
+        """What it has become learns of it."""
+        return self if self._made is None else self._made.update(test, ctx, event)
+
+
+def lazily(function: Callable[[], Any]) -> Generator:
+    """What ``function()`` gives, called once, when its turn has come; played to its end.
+
+    >>> from splitbrain.harness.generator import invocations, map, phases
+    >>> seen = []
+    >>> note = lambda op: seen.append(op.key) or op
+    >>> final = lazily(lambda: [{"f": "read", "key": key} for key in seen])
+    >>> gen = phases(map(note, [{"f": "write", "key": key} for key in "ab"]), final)
+    >>> [(op.f, op.key) for op in invocations(gen)]
+    [('write', 'a'), ('write', 'b'), ('read', 'a'), ('read', 'b')]
+    """
+    return Lazily(function)
 
 
 def _then(first: Generator, second: Generator) -> Generator:

@@ -1,4 +1,4 @@
-"""When operations happen: stagger, delay, sleep, cycle_times.
+"""When operations happen: stagger, delay, sleep, cycle_times, cache.
 
 A generator says "not before" by an operation whose time lies in the future: the interpreter waits
 for it, and asks again if something happens first.
@@ -17,7 +17,7 @@ from splitbrain.harness.generator.choice import replaced
 from splitbrain.harness.generator.lift import Answer, One, lift
 from splitbrain.history.op import Op
 
-__all__ = ["Stagger", "cycle_times", "delay", "log", "sleep", "stagger", "timed"]
+__all__ = ["Stagger", "cache", "cycle_times", "delay", "log", "sleep", "stagger", "timed"]
 
 _SECOND = 1_000_000_000
 
@@ -199,3 +199,64 @@ def cycle_times(*turns: Any) -> Generator:
             f"in {len(turns)} arguments"
         )
     return CycleTimes(spans, tuple(lift(generator) for generator in turns[1::2]))
+
+
+class Cache(msgspec.Struct, frozen=True):
+    """An offer kept until ``until_ns``, so that the generator is not asked at each event."""
+
+    keep_ns: int
+    generator: Generator
+    offer: Emit | None = None
+    until_ns: int = -1
+
+    def _kept(self, ctx: Context) -> Emit | None:
+        """The offer, if it is not too old; its thread may have gone on as another process."""
+        offer = self.offer
+        if offer is None or ctx.time_ns >= self.until_ns:
+            return None
+        process = ctx.process(ctx.thread(offer.op.process))
+        if process == offer.op.process:
+            return offer
+        return Emit(msgspec.structs.replace(offer.op, process=process), offer.next)
+
+    def op(self, test: Mapping[str, Any], ctx: Context) -> Answer:
+        """The offer that is kept, once its thread is free, or the generator's own."""
+        kept = self._kept(ctx)
+        if kept is None:
+            offer = self.generator.op(test, ctx)
+        elif (ctx.free_mask >> (ctx.thread(kept.op.process) + 1)) & 1:
+            offer = kept
+        else:
+            return PENDING
+        if offer is None or offer is PENDING:
+            return offer
+        op = offer.op if offer.op.time_ns >= ctx.time_ns else timed(offer.op, ctx.time_ns)
+        return Emit(op, Cache(self.keep_ns, offer.next))
+
+    def update(self, test: Mapping[str, Any], ctx: Context, event: Op) -> Generator:
+        """Passed on, to what follows the offer too; a fresh offer is got if there is none to keep."""
+        following = self.generator.update(test, ctx, event)
+        kept, until = self._kept(ctx), self.until_ns
+        if kept is not None:
+            kept = Emit(kept.op, kept.next.update(test, ctx, event))
+        elif ctx.free_mask:
+            answer = following.op(test, ctx)
+            kept = answer if isinstance(answer, Emit) else None
+            until = ctx.time_ns + self.keep_ns
+        return Cache(self.keep_ns, following, kept, until)
+
+
+def cache(seconds: float, generator: Any) -> Generator:
+    """Keeps what the generator offers for so many seconds instead of asking anew at each event.
+
+    An offer for later is asked for again after every event of the test.  Where asking is costly (a
+    draw over many keys, say), keep the offer; events of the meantime do not change it.
+
+    >>> from splitbrain.harness.generator import any_of, delay, invocations, repeat
+    >>> asked = []
+    >>> costly = lambda: asked.append("once more") or {"f": "scan", "time_ns": 3 * 10**9}
+    >>> ops = invocations(any_of(cache(9, costly), delay(0.01, repeat({"f": "r"}))), max_ops=99)
+    >>> len(ops), len(asked) < 5
+    (99, True)
+    """
+    return Cache(round(seconds * _SECOND), lift(generator))

@@ -16,10 +16,12 @@ from splitbrain.harness.generator.lift import Answer, lift
 from splitbrain.history.op import Op
 
 __all__ = [
+    "EachProcess",
     "EachThread",
     "OnThreads",
     "Reserve",
     "clients",
+    "each_process",
     "each_thread",
     "nemesis",
     "on_threads",
@@ -168,6 +170,67 @@ def each_thread(generator: Any) -> Generator:
     [(0, 'a'), (0, 'b'), (1, 'a'), (1, 'b'), (2, 'a'), (2, 'b')]
     """
     return EachThread(lift(generator))
+
+
+class EachProcess(msgspec.Struct, frozen=True):
+    """A copy of ``fresh`` for each process: ``copies`` and whose they are, by the thread's position."""
+
+    fresh: Generator
+    copies: tuple[Generator, ...] = ()
+    owners: tuple[int | None, ...] = ()
+
+    def _current(self, ctx: Context) -> EachProcess:
+        """With a fresh copy for each thread that has gone on as another process."""
+        width = ctx.mask.bit_length()
+        owners = self.owners or (None,) * width
+        copies = list(self.copies or (self.fresh,) * width)
+        now = tuple(
+            ctx.process(position - 1) if ctx.mask >> position & 1 else None
+            for position in range(width)
+        )
+        if now == owners:
+            return self
+        for position, (new, old) in enumerate(zip(now, owners, strict=True)):
+            if new != old:
+                copies[position] = self.fresh
+        return EachProcess(self.fresh, tuple(copies), now)
+
+    def op(self, test: Mapping[str, Any], ctx: Context) -> Answer:
+        """The soonest operation of the free processes' copies."""
+        current = self._current(ctx)
+        offer = EachThread(self.fresh, current.copies).op(test, ctx)
+        if offer is None or offer is PENDING:
+            return offer
+        assert isinstance(offer.next, EachThread)
+        return Emit(offer.op, EachProcess(self.fresh, offer.next.copies, current.owners))
+
+    def update(self, test: Mapping[str, Any], ctx: Context, event: Op) -> Generator:
+        """The copy of the event's process learns of it."""
+        current = self._current(ctx)
+        at = ctx.thread(event.process) + 1
+        if at >= len(current.owners) or current.owners[at] != event.process:
+            return self
+        following = current.copies[at].update(test, ctx.restrict(1 << at), event)
+        if following is current.copies[at]:
+            return self
+        copies = replaced(current.copies, at, following)
+        return EachProcess(self.fresh, copies, current.owners)
+
+
+def each_process(generator: Any) -> Generator:
+    """An independent copy for each process: a thread whose process changed begins anew.
+
+    A thread goes on as another process after an operation whose outcome is unknown.  What a client
+    must do first, such as to log in, is done again by each process.
+
+    >>> from splitbrain.harness.generator import clients, invocations, limit, perfect_info
+    >>> gen = clients(limit(6, each_process([{"f": "login"}, {"f": "read"}])))
+    >>> [op.f for op in invocations(gen, concurrency=2)]
+    ['login', 'login', 'read', 'read']
+    >>> {op.f for op in invocations(gen, concurrency=2, completion=perfect_info)}
+    {'login'}
+    """
+    return EachProcess(lift(generator))
 
 
 class Reserve(msgspec.Struct, frozen=True):
