@@ -81,7 +81,7 @@ def test_an_unknown_name_comes_with_the_nearest(
 
 
 def test_a_name_far_from_all_lists_all() -> None:
-    with pytest.raises(UnknownName, match="known: cas-register, register"):
+    with pytest.raises(UnknownName, match="known: cas-register, kv, register, set"):
         names.resolve(spec(workload="zzz"), CATALOG)
 
 

@@ -101,6 +101,9 @@ def builtin() -> Catalog:
         workloads={
             "register": _lazy("splitbrain.workloads.register:register"),
             "cas-register": _lazy("splitbrain.workloads.cas_register:cas_register"),
+            "kv": _lazy("splitbrain.workloads.kv:kv"),
+            "set": _lazy("splitbrain.workloads.set:set_workload"),
+            "unique-ids": _lazy("splitbrain.workloads.unique_ids:unique_ids"),
         },
         systems={"minitikv": _lazy("splitbrain.systems.minitikv:Minitikv")},
         substrates={

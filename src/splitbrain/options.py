@@ -32,10 +32,12 @@ HARNESS_OPTIONS: Mapping[str, str] = {
 
 WORKLOAD_OPTIONS: Mapping[str, str] = {
     "keys": "keys in use at once",
-    "read-share": "share of reads (register)",
+    "read-share": "share of reads (register, kv, set)",
     "values": "number of distinct values (cas-register)",
     "ops-per-key-min": "fewest operations of a key",
     "ops-per-key-max": "most operations of a key",
+    "tries": "compare-and-swaps for one change that needs them (kv, set, unique-ids; 10)",
+    "linearizable": "set: false lets a read miss an element for a while",
 }
 
 SUBSTRATE_OPTIONS: Mapping[str, str] = {
@@ -59,6 +61,7 @@ _RANGES: Mapping[str, tuple[type, float, float]] = {
     "values": (int, 1, _MOST),
     "ops-per-key-min": (int, 1, _MOST),
     "ops-per-key-max": (int, 1, _MOST),
+    "tries": (int, 1, _MOST),
 }
 """Options that are numbers: whole or not, and between what."""
 
@@ -66,6 +69,9 @@ DESCRIBED: Mapping[str, Mapping[str, str]] = {
     "workloads": {
         "register": "reads and writes of distinct values on a sliding window of keys",
         "cas-register": "reads, writes and compare-and-swaps over five values",
+        "kv": "reads, writes, deletes, compare-and-swaps and appends of single keys",
+        "set": "elements are added and must stay; every worker reads all at the end",
+        "unique-ids": "ids from a counter, of which no two may be alike",
     },
     "systems": {"minitikv": "the bundled Raft key-value cluster, shaped like TiKV"},
     "substrates": {
@@ -93,6 +99,8 @@ DESCRIBED: Mapping[str, Mapping[str, str]] = {
     },
     "checkers": {
         "linearizable": "each operation takes effect at one moment between its call and its return",
+        "set": "every element that was added stayed, and was there once",
+        "unique-ids": "no id was given twice",
         "node-crash": "no node ended by itself, no core assertion failed",
         "earned": "the run was a test at all: successes, faults with effect, progress",
         "availability": "how long nothing succeeded, and how soon something did after a heal",

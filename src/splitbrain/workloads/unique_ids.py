@@ -1,0 +1,75 @@
+"""``unique-ids``: every client asks for ids, and no two may be given the same.
+
+The id is the next value of a counter in one raw key, taken by compare-and-swap.  A system whose
+compare-and-swap decides by what one replica alone knows gives an id twice: once on either side of a
+split.  All workers meet at one key, so what it tests is contention and leadership, not throughput.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from splitbrain.checkers.unique_ids import UniqueIdsChecker
+from splitbrain.contracts.spec import TestSpec
+from splitbrain.contracts.workload import Client, Kv, OpenKv, Workload
+from splitbrain.errors import HarnessError
+from splitbrain.harness.generator import repeat
+from splitbrain.history.op import Op
+from splitbrain.workloads.by_cas import CONTENDED, change
+
+__all__ = ["OPTIONS", "IdsClient", "unique_ids"]
+
+OPTIONS: Mapping[str, Any] = {"tries": 10}
+"""Options and their defaults: compare-and-swaps for one id."""
+
+KEY = "ids"
+
+
+class IdsClient:
+    """``generate``: the counter's next value."""
+
+    def __init__(self, open_kv: OpenKv, tries: int, session: Kv | None = None) -> None:
+        self._open_kv = open_kv
+        self._tries = tries
+        self._session = session
+
+    async def open(self, node: str) -> Client:
+        """A client with a session of its own."""
+        return IdsClient(self._open_kv, self._tries, await self._open_kv(node))
+
+    async def setup(self) -> None:
+        """The counter begins absent; nothing to prepare."""
+
+    async def invoke(self, op: Op) -> Op:
+        """Take the next id."""
+        if self._session is None:
+            raise HarnessError("this client was not opened")
+        if op.f != "generate":
+            raise HarnessError(f"unique-ids has no operation {op.f!r}")
+        own = await change(self._session, KEY, lambda seen: (seen or 0) + 1, tries=self._tries)
+        return msgspec.structs.replace(op, type="ok", value=own)
+
+    async def teardown(self) -> None:
+        """Leave the data for whoever wants to look."""
+
+    async def close(self) -> None:
+        """End the session."""
+        if self._session is not None:
+            await self._session.close()
+
+
+def unique_ids(spec: TestSpec) -> Workload:
+    """The workload for one test."""
+    tries = int({**OPTIONS, **spec.options}["tries"])
+    return Workload(
+        name="unique-ids",
+        vocabulary="kv",
+        generator=repeat({"f": "generate"}),
+        client=lambda open_kv: IdsClient(open_kv, tries),
+        checkers={"unique-ids": UniqueIdsChecker()},
+        functions=("generate",),
+        answers=frozenset({CONTENDED}),
+    )
