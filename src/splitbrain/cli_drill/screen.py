@@ -92,9 +92,6 @@ class Screen:
         lines = list(run.missed)
         if run.verdict != scenario.expect:
             lines.insert(0, f"expected {scenario.expect}: {run.sentence}")
-        if scenario.kinds and run.verdict == "invalid":
-            found = ", ".join(run.kinds)
-            lines.append(f"found {found}; demanded one of {', '.join(scenario.kinds)}")
         lines += [f"run    {run.directory}"] if run.directory else []
         lines += [f"again  {run.again}"] if run.again else []
         self._say("\n".join(f"          {line}" for line in lines))

@@ -56,7 +56,7 @@ def finished_run(
     )
 
 
-@pytest.fixture(name="make")
+@pytest.fixture(name="make", scope="session")
 def make_fixture() -> Any:
     """The makers above, for tests that cannot import a conftest."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -284,23 +284,32 @@ def _record(finished: Finished, scenario: Scenario) -> RunRecord:
     """The record of a run that was judged."""
     result = finished.result
     figures = figures_of(result)
+    kinds = tuple(dict.fromkeys(one.kind for one in every_anomaly(result)))
     missed, absent = shortfalls(scenario.accept, figures)
     reason = result.reason
-    if result.verdict == scenario.expect == "valid" and absent and not missed:
+    if finished.interrupted and result.verdict == "unknown":
+        reason = "unfinished"
+    elif result.verdict == scenario.expect == "valid" and absent and not missed:
         reason = "no-figure"
     return RunRecord(
         seed=finished.spec.seed,
         verdict=result.verdict,
         exit_code=finished.exit_code,
         sentence=finished.sentence,
-        reason="unfinished" if finished.interrupted and result.verdict == "unknown" else reason,
-        missed=(*missed, *absent),
-        kinds=tuple(dict.fromkeys(one.kind for one in every_anomaly(result))),
+        reason=reason,
+        missed=(*missed, *absent, *_missed_kinds(result.verdict, kinds, scenario)),
+        kinds=kinds,
         figures=figures,
         operations=finished.operations,
         directory=str(finished.directory),
         again=finished.again,
     )
+
+
+def _missed_kinds(verdict: str, kinds: Sequence[str], scenario: Scenario) -> list[str]:
+    if verdict != "invalid" or not scenario.kinds or set(kinds) & set(scenario.kinds):
+        return []
+    return [f"found {', '.join(kinds)}; demanded one of {', '.join(scenario.kinds)}"]
 
 
 def _tells_of_seed(run: RunRecord, error: Exception | None, scenario: Scenario) -> bool:
