@@ -316,7 +316,7 @@ def test_jit_violations_shrink_and_give_states_and_reasons():
     assert anomaly.kind == "failed-write-visible"
     assert anomaly.explanation.startswith('key "x": cas of 4 to 5 by process 1')
     assert len(anomaly.picture["ops"]) <= 3
-    assert any("cas 4 to 5 is impossible" in reason for reason in anomaly.picture["why"])
+    assert any("cas 4 to 5 needs the value 4" in reason for reason in anomaly.picture["why"])
 
 
 def test_what_cannot_be_shrunk_in_time_is_explained_all_the_same():

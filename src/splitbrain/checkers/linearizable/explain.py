@@ -4,9 +4,9 @@ The picture of a violation is
 
 - ``ops``: the few calls, each {op, process, what, begin, end, begin_ns, end_ns, outcome}, ``op``
   and ``begin`` being the index of the invocation, ``end`` that of the completion or null;
-- ``states``: what the object may have held before the call that could not be explained;
-- ``why``: for each call that could come next then, why it cannot;
-- ``hidden``: how many calls of the shrunk history are not shown.
+- ``hidden``: how many calls of the shrunk history are not shown;
+- ``op``, ``states``, ``order``, ``scope``, ``why``: what the object may have held just before the
+  call that nothing explains, and why that call cannot come next (``states``).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from splitbrain.checkers.linearizable.classify import classify
 from splitbrain.checkers.linearizable.model import Model, show
 from splitbrain.checkers.linearizable.prepare import Call, Outcome
 from splitbrain.checkers.linearizable.shrink import cut, shrink
+from splitbrain.checkers.linearizable.states import states_picture
 from splitbrain.checkers.verdict import INVALID, Anomaly
 from splitbrain.history.history import History
 
@@ -26,7 +27,6 @@ __all__ = ["OPS_MAX", "explain"]
 
 OPS_MAX: Final = 12
 SECONDS: Final = 5.0
-STATES_MAX: Final = 10
 
 
 def explain(
@@ -59,9 +59,8 @@ def explain(
         key=key,
         picture={
             "ops": [_drawn(call, model) for call in shown],
-            "states": [show(state) for state in final.states[:STATES_MAX]],
-            "why": _why(few, final, model),
             "hidden": max(0, len(few) - len(shown)),
+            **states_picture(calls, few, shown, model, budget),
         },
     )
 
@@ -94,16 +93,3 @@ def _drawn(call: Call, model: Model) -> dict[str, Any]:
         "end_ns": None if completion is None else completion.time_ns,
         "outcome": "info" if completion is None else completion.type,
     }
-
-
-def _why(few: Sequence[Call], outcome: Outcome, model: Model) -> list[str]:
-    """Why the call that failed, and nothing before it, could come next."""
-    failed = next((call for call in few if call.number == outcome.failed_at), None)
-    if failed is None or not outcome.states:
-        return []
-    what = model.describe(failed.action)
-    return [
-        f"{what} is impossible where the value is {show(state)}"
-        for state in outcome.states[:STATES_MAX]
-        if model.step(state, failed.action) is None
-    ]
