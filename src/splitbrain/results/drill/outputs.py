@@ -20,6 +20,8 @@ from pathlib import Path
 import msgspec
 
 from splitbrain.errors import HostError, MalformedFile
+from splitbrain.results.drill.earlier import earlier_drills
+from splitbrain.results.drill.index import index_page
 from splitbrain.results.drill.junit import junit
 from splitbrain.results.drill.record import DrillRecord
 from splitbrain.results.drill.step_summary import write_step_summary
@@ -45,6 +47,7 @@ def write_outputs(record: DrillRecord, directory: Path, *, summary: Path | None 
         "drill.json": partial(_json, record),
         "junit.xml": partial(junit, record),
         "summary.md": lambda: summary_text(record).encode(),
+        "index.html": lambda: index_page(record, earlier_drills(record, directory)).encode(),
     }
     acts: list[Callable[[], None]] = [
         partial(_write, directory / name, make) for name, make in makers.items()
