@@ -12,6 +12,7 @@ import msgspec
 
 import splitbrain
 from splitbrain.cli_drill import drill, prune
+from splitbrain.cli_export import export
 from splitbrain.errors import RequestError, SplitbrainError
 from splitbrain.printing import (
     Group,
@@ -329,4 +330,5 @@ def heal() -> None:
 
 
 main.add_command(drill)
+main.add_command(export)
 main.add_command(prune)
