@@ -38,6 +38,9 @@ WORKLOAD_OPTIONS: Mapping[str, str] = {
     "ops-per-key-max": "most operations of a key",
     "tries": "compare-and-swaps for one change that needs them (kv, set, unique-ids; 10)",
     "linearizable": "set: false lets a read miss an element for a while",
+    "promise": "register: linearizable, bounded-staleness or eventual",
+    "staleness-bound": "register, bounded-staleness: seconds that a read may lag behind (5)",
+    "converge-seconds": "register, not linearizable: seconds until all nodes must agree (2)",
 }
 
 SUBSTRATE_OPTIONS: Mapping[str, str] = {
@@ -62,8 +65,16 @@ _RANGES: Mapping[str, tuple[type, float, float]] = {
     "ops-per-key-min": (int, 1, _MOST),
     "ops-per-key-max": (int, 1, _MOST),
     "tries": (int, 1, _MOST),
+    "staleness-bound": (float, 0.0, _MOST),
+    "converge-seconds": (float, 0.0, _MOST),
 }
 """Options that are numbers: whole or not, and between what."""
+
+_WORDS: Mapping[str, tuple[str, ...]] = {
+    "linearizable": ("true", "false"),
+    "promise": ("linearizable", "bounded-staleness", "eventual"),
+}
+"""Options that are one of a few words."""
 
 DESCRIBED: Mapping[str, Mapping[str, str]] = {
     "workloads": {
@@ -99,6 +110,8 @@ DESCRIBED: Mapping[str, Mapping[str, str]] = {
     },
     "checkers": {
         "linearizable": "each operation takes effect at one moment between its call and its return",
+        "staleness": "how old what reads saw was, against a bound if there is one",
+        "convergence": "all nodes agree once faults and writes are over",
         "set": "every element that was added stayed, and was there once",
         "unique-ids": "no id was given twice",
         "node-crash": "no node ended by itself, no core assertion failed",
@@ -113,6 +126,10 @@ DESCRIBED: Mapping[str, Mapping[str, str]] = {
 def check_options(options: Mapping[str, Any]) -> None:
     """Refuse (RequestError) an option whose value is not a number of its range."""
     for name, value in options.items():
+        word = str(value).lower() if isinstance(value, bool) else value
+        if name in _WORDS and word not in _WORDS[name]:
+            known = ", ".join(_WORDS[name])
+            raise RequestError(f"option {name}={value}: one of {known} is needed")
         if name not in _RANGES:
             continue
         kind, least, most = _RANGES[name]
