@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import splitbrain.commands.drill
 from splitbrain.commands.drill.lines import line_index
 from splitbrain.commands.drill.matrix import Catalogs, Drill, read_drill
+from splitbrain.commands.drill.plan import make_plan
 from splitbrain.commands.drill.problems import MalformedDrill
 
 Write = Callable[[str], Path]
@@ -175,6 +176,15 @@ def test_a_file_that_is_not_there(
     done = invoke("drill", path)
     assert done.exit_code == 2
     assert "is not UTF-8" in one_line(done)
+
+
+@pytest.mark.parametrize("name", ["smoke", "nightly"])
+def test_the_drills_that_ship_can_be_run(name: str) -> None:
+    drill = read(Path(__file__).parents[3] / "drills" / f"{name}.toml")
+    minutes = make_plan(drill).seconds / 60
+    assert {one.expect for one in drill.scenarios} == {"valid", "invalid"}
+    assert {one.spec.substrate for one in drill.scenarios} == {"sim", "local"}
+    assert minutes < {"smoke": 5, "nightly": 90}[name]
 
 
 def test_lists_multiply_and_name_what_varies(write: Write) -> None:

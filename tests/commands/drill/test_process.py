@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -89,9 +90,21 @@ def test_a_drill_in_a_ci_job(tool: Any, write: Callable[..., Path]) -> None:
             assert (tool.directory / run["directory"] / "report.html").is_file()
             assert str(directory / "runs") in str((tool.directory / run["directory"]).resolve())
     assert not (tool.directory / "seeds.toml").exists()
+    totals = ElementTree.parse(directory / "junit.xml").getroot().attrib
+    assert [totals[key] for key in ("tests", "failures", "errors", "skipped")] == [
+        "5",
+        "0",
+        "0",
+        "0",
+    ]
+    assert "a planted bug" in summary.read_text()
+    page = (directory / "index.html").read_text()
+    for run in row["scenarios"][0]["runs"]:
+        assert f"runs/register/{Path(run['directory']).name}/report.html" in page
     with tarfile.open(tool.directory / "failed.tar.gz") as archive:
         names = archive.getnames()
-    assert f"ci-{directory.name}/drill.json" in names
+    for page in ("drill.json", "index.html", "junit.xml"):
+        assert f"ci-{directory.name}/{page}" in names
     assert not any("/runs/" in name for name in names), "nothing failed"
 
 
@@ -149,6 +162,9 @@ def test_killed_half_way_it_leaves_what_was_done(
     assert last.get("status", "pending") == "pending"
     (run,) = first["runs"]
     assert (tool.directory / run["directory"] / "report.html").is_file()
+    suites = list(ElementTree.parse(directory / "junit.xml").getroot().iter("testsuite"))
+    assert len(suites[0].findall("testcase")) == 1
+    assert "first" in (directory / "index.html").read_text()
     again = tool.call("prune", "--keep-runs", "1", "--keep-size", "0")
     assert "a drill that is not finished; left alone" in again.stderr
     assert directory.is_dir()

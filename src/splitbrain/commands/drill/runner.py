@@ -186,7 +186,7 @@ class _Course:
 
     def _error(self, error: Exception, spec: TestSpec, directory: str) -> RunRecord:
         known = isinstance(error, SplitbrainError)
-        words = " ".join(str(error).split())
+        words = str(error)
         try:
             again = self.ways.again(spec, Path(directory))
         except SplitbrainError:
@@ -195,7 +195,9 @@ class _Course:
             seed=spec.seed,
             verdict="error",
             exit_code=error.exit_code if isinstance(error, SplitbrainError) else 4,
-            sentence=words if known else f"unforeseen {type(error).__name__}: {words}",
+            sentence=_one_line(
+                words if known else f"unforeseen {type(error).__name__}: {words}"
+            ),
             reason=type(error).__name__,
             directory=directory,
             again=again,
@@ -236,7 +238,9 @@ class _Course:
         try:
             act()
         except (SplitbrainError, OSError) as error:
-            tell(" ".join(str(error).split()))
+            tell(_one_line(str(error)))
+        except Exception as error:  # noqa: BLE001 - a page that breaks must not take the night
+            tell(_one_line(f"unforeseen {type(error).__name__}: {error}"))
 
     def record(self) -> DrillRecord:
         """What it has come to."""
@@ -295,7 +299,7 @@ def _record(finished: Finished, scenario: Scenario) -> RunRecord:
         seed=finished.spec.seed,
         verdict=result.verdict,
         exit_code=finished.exit_code,
-        sentence=finished.sentence,
+        sentence=_one_line(finished.sentence),
         reason=reason,
         missed=(*missed, *absent, *_missed_kinds(result.verdict, kinds, scenario)),
         kinds=kinds,
@@ -319,6 +323,11 @@ def _tells_of_seed(run: RunRecord, error: Exception | None, scenario: Scenario) 
     """
     ended = isinstance(error, Abandoned | CannotError | RequestError)
     return not ended and run.reason != "unfinished" and scenario.found is None
+
+
+def _one_line(text: str) -> str:
+    """On one line, and without half surrogate pairs, which no file can hold."""
+    return " ".join(text.encode(errors="replace").decode().split())
 
 
 def _latest(store: Path) -> Path | None:

@@ -7,6 +7,7 @@ sys.exit(ended.exit_code)
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from splitbrain.commands.drill.archive import check_archive, write_archive
 from splitbrain.commands.drill.matrix import Catalogs, read_drill
 from splitbrain.commands.drill.place import create_drill
 from splitbrain.commands.drill.plan import Plan, make_plan
-from splitbrain.commands.drill.runner import Setting, Told, Ways, run_drill, save_record
+from splitbrain.commands.drill.runner import Setting, Told, Ways, run_drill
 from splitbrain.commands.drill.seeds import SeedFile
 from splitbrain.commands.drill.stop import Stop
 from splitbrain.commands.drill.verdicts import exit_code, run_status
@@ -30,10 +31,14 @@ from splitbrain.commands.report import rerun_command
 from splitbrain.commands.run import Finished, run_spec
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.errors import RequestError, SplitbrainError
+from splitbrain.results.drill.outputs import write_outputs
 from splitbrain.results.drill.record import DrillRecord
 from splitbrain.results.prune import Keep, Pruned, prune
 
 __all__ = ["Ended", "Request", "Telling", "perform", "prepare"]
+
+STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
+"""Names the file in which GitHub Actions takes what a step has to say."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +138,7 @@ def perform(plan: Plan, request: Request, telling: Telling) -> Ended:
         complaints.append(text)
         telling.complain(text)
 
+    summary = os.environ.get(STEP_SUMMARY)
     with Stop() as stop:
         catalogs = Catalogs()
         ways = Ways(
@@ -140,7 +146,7 @@ def perform(plan: Plan, request: Request, telling: Telling) -> Ended:
             again=lambda spec, where: rerun_command(spec, catalogs.of(spec.load), where),
             clock=time.monotonic,
             stopped=lambda: stop.asked,
-            outputs=save_record,
+            outputs=partial(write_outputs, summary=Path(summary) if summary else None),
             told=telling.told,
             complain=complain,
             warn=telling.complain,
