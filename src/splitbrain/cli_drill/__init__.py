@@ -70,6 +70,7 @@ def drill(file: Path, as_json: bool, dry_run: bool, **given: Any) -> None:
     """
     from splitbrain.cli_drill.screen import Screen, tell_plan
     from splitbrain.commands.drill.durations import duration_s, shard_of
+    from splitbrain.commands.drill.matrix import Catalogs
     from splitbrain.commands.drill.problems import MalformedDrill
     from splitbrain.commands.drill.whole import Request, Telling, perform, prepare
 
@@ -83,8 +84,9 @@ def drill(file: Path, as_json: bool, dry_run: bool, **given: Any) -> None:
         seeds=given["seeds"],
         keep=_keep(given),
     )
+    catalogs = Catalogs()
     try:
-        plan, strangers = prepare(request)
+        plan, strangers = prepare(request, catalogs)
     except MalformedDrill as error:
         _refuse(error, as_json=as_json)
     for line in strangers:
@@ -95,7 +97,7 @@ def drill(file: Path, as_json: bool, dry_run: bool, **given: Any) -> None:
     screen = Screen(plan, as_json=as_json)
     screen.begin()
     telling = Telling(told=screen.told, complain=screen.complain, progress=screen.progress)
-    ended = perform(plan, request, telling)
+    ended = perform(plan, request, catalogs, telling)
     screen.end(ended)
     sys.exit(ended.exit_code)
 

@@ -193,6 +193,31 @@ def test_a_signal_ends_the_run_and_the_rest_is_skipped(
     assert not (tool.directory / "seeds.toml").exists()
 
 
+HASTY = """
+import os, signal
+from pathlib import Path
+from splitbrain.workloads.register import register
+
+def make(spec):
+    if Path("store").exists() and not SENT:  # the run is about to begin, its handler not yet there
+        SENT.append(os.kill(os.getpid(), signal.SIGINT))
+    return register(spec)
+
+SENT = []
+WORKLOADS = {"hasty": make}
+"""
+
+
+def test_a_signal_just_before_a_run_ends_it_too(tool: Any, write: Callable[..., Path]) -> None:
+    write(HASTY, "hasty.py")
+    text = '[[scenario]]\nname = "a"\nworkload = "hasty"\nload = "hasty.py"\non = "sim"\n'
+    done = tool.call("drill", write(text + "time-limit = 100000\nseeds = [1, 2]\n"))
+    assert done.returncode == 3, done.stderr
+    assert "UNKNOWN: unfinished" in done.stdout
+    (scenario,) = drill_json(latest(tool, "some"))["scenarios"]
+    assert scenario["why"] == "interrupted: 1 of 2 seeds were not run"
+
+
 def test_drills_at_once_never_collide(tool: Any, write: Callable[..., Path]) -> None:
     path = write(LONG[: LONG.index('[[scenario]]\nname = "endless"')])
     children = [tool.start("drill", path, "--json", "--keep-runs", "1") for _ in range(3)]

@@ -97,7 +97,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     pruned: Pruned | None = None
 
 
-def prepare(request: Request) -> tuple[Plan, tuple[str, ...]]:
+def prepare(request: Request, catalogs: Catalogs) -> tuple[Plan, tuple[str, ...]]:
     """Plan what is asked for; also returns what is strange and yet no hindrance.
 
     Raises:
@@ -108,7 +108,7 @@ def prepare(request: Request) -> tuple[Plan, tuple[str, ...]]:
         check_archive(request.archive)
     if not request.seed_file.parent.is_dir():
         raise RequestError(f"--seeds {request.seed_file}: its directory is not there")
-    drill = read_drill(request.file, Catalogs())
+    drill = read_drill(request.file, catalogs)
     remembered = SeedFile(request.seed_file, drill.name).remembered()
     known = {scenario.name for scenario in drill.scenarios}
     strangers = tuple(
@@ -119,7 +119,7 @@ def prepare(request: Request) -> tuple[Plan, tuple[str, ...]]:
     return make_plan(drill, shard=request.shard, remembered=remembered), strangers
 
 
-def perform(plan: Plan, request: Request, telling: Telling) -> Ended:
+def perform(plan: Plan, request: Request, catalogs: Catalogs, telling: Telling) -> Ended:
     """Run a plan; one signal ends the present run, and the rest is skipped.
 
     Raises:
@@ -140,9 +140,8 @@ def perform(plan: Plan, request: Request, telling: Telling) -> Ended:
 
     summary = os.environ.get(STEP_SUMMARY)
     with Stop() as stop:
-        catalogs = Catalogs()
         ways = Ways(
-            run=partial(_run, catalogs, telling),
+            run=partial(_run, catalogs, telling, stop),
             again=lambda spec, where: rerun_command(spec, catalogs.of(spec.load), where),
             clock=time.monotonic,
             stopped=lambda: stop.asked,
@@ -166,9 +165,18 @@ def perform(plan: Plan, request: Request, telling: Telling) -> Ended:
     )
 
 
-def _run(catalogs: Catalogs, telling: Telling, spec: TestSpec, store: Path) -> Finished:
+def _run(
+    catalogs: Catalogs, telling: Telling, stop: Stop, spec: TestSpec, store: Path
+) -> Finished:
+    show = telling.progress()
+
+    def progress(state: Any) -> None:
+        stop.hand_on()
+        if show is not None:
+            show(state)
+
     catalog = catalogs.of(spec.load)
-    return run_spec(spec, catalog, store, progress=telling.progress(), own_process=True)
+    return run_spec(spec, catalog, store, progress=progress, own_process=True)
 
 
 def _archive(
