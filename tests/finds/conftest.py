@@ -130,6 +130,12 @@ def hunt() -> Hunt:
 
 
 @pytest.fixture
+def trial() -> Callable[[TestSpec, str], Catch]:
+    """``run_spec``: run any spec without files, and judge it; the bug is the one to count."""
+    return run_spec
+
+
+@pytest.fixture
 def finding() -> Callable[..., TestSpec]:
     """``finding_spec``: the spec of a bug's command."""
     return finding_spec
