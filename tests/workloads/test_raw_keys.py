@@ -14,13 +14,15 @@ from splitbrain.checkers.budget import Budget
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.contracts.workload import Workload
 from splitbrain.env.random import Stream
-from splitbrain.errors import Definite, HarnessError, Undetermined
+from splitbrain.errors import Definite, HarnessError, RequestError, Undetermined
 from splitbrain.harness.generator import clients, limit, simulate
 from splitbrain.history.history import History
 from splitbrain.history.op import Op
+from splitbrain.options import check_options
 from splitbrain.workloads.by_cas import change
 from splitbrain.workloads.final import FinalReadsByAll
 from splitbrain.workloads.kv import kv
+from splitbrain.workloads.register import register
 from splitbrain.workloads.set import set_workload
 from splitbrain.workloads.unique_ids import unique_ids
 
@@ -240,6 +242,66 @@ def test_every_change_brings_a_text_of_its_own() -> None:
         if op.type == "invoke" and op.f in ("write", "cas", "append")
     ]
     assert len(set(texts)) == len(texts) > 1000
+
+
+# --- options ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("promise", "checkers"),
+    [
+        ("linearizable", {"linearizable"}),
+        ("bounded-staleness", {"staleness", "convergence"}),
+        ("eventual", {"staleness", "convergence"}),
+    ],
+)
+def test_the_promise_chooses_what_is_judged(promise: str, checkers: set[str]) -> None:
+    workload = register(TestSpec(workload="register", options={"promise": promise}))
+    assert set(workload.checkers) == checkers
+    assert isinstance(workload.final_generator, FinalReadsByAll) == (len(checkers) > 1)
+
+
+def test_a_bound_belongs_to_bounded_staleness() -> None:
+    stale = History(
+        Op(process=p, type=kind, f=f, key=0, value=value, time_ns=n * 10**9)  # type: ignore[arg-type]
+        for n, (p, kind, f, value) in enumerate(
+            [(0, "invoke", "write", 1), (0, "ok", "write", 1), (1, "invoke", "read", None),
+             (1, "ok", "read", None)]
+        )
+    )  # fmt: skip
+    for promise, verdict in (("bounded-staleness", "invalid"), ("eventual", "valid")):
+        options = {"promise": promise, "staleness-bound": 0.5}
+        checker = register(TestSpec(workload="register", options=options)).checkers["staleness"]
+        assert checker.check(stale, {}, Budget(5)).verdict == verdict
+
+
+@pytest.mark.parametrize(("linearizable", "verdict"), [(True, "invalid"), (False, "valid")])
+def test_a_set_may_be_asked_for_less(linearizable: bool, verdict: str) -> None:
+    history = History(
+        Op(process=p, type=kind, f=f, key=0, value=value)  # type: ignore[arg-type]
+        for p, kind, f, value in [
+            (0, "invoke", "add", 1), (0, "ok", "add", 1), (1, "invoke", "read", None),
+            (1, "ok", "read", []), (1, "invoke", "read", None), (1, "ok", "read", [1]),
+        ]
+    )  # fmt: skip
+    checker = made("set", linearizable=linearizable).checkers["set"]
+    assert checker.check(history, {}, Budget(5)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("promise", "eventuall", "one of linearizable, bounded-staleness, eventual is needed"),
+        ("promise", True, "one of linearizable, bounded-staleness, eventual is needed"),
+        ("linearizable", 1, "one of true, false is needed"),
+        ("tries", 0, "a whole number from 1"),
+        ("staleness-bound", -1, "a number from 0"),
+        ("converge-seconds", "soon", "a number from 0"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(name: str, value: Any, told: str) -> None:
+    with pytest.raises(RequestError, match=told):
+        check_options({name: value})
 
 
 # --- final reads -----------------------------------------------------------------------------------
