@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from splitbrain.commands.drill.durations import duration_words, size_words
-from splitbrain.commands.drill.plan import Plan, estimate_s
+from splitbrain.commands.drill.plan import Plan, Turn, estimate_s
 from splitbrain.commands.drill.whole import Ended
 from splitbrain.results.drill.record import ScenarioRecord
 from splitbrain.results.prune import Pruned
@@ -44,9 +44,11 @@ def plan_words(plan: Plan) -> str:
 def plan_rows(plan: Plan) -> list[dict[str, Any]]:
     """The scenarios of a plan as objects."""
     rows: list[dict[str, Any]] = []
-    for place in sorted(plan.members):
+    own: dict[int, list[Turn]] = {place: [] for place in sorted(plan.members)}
+    for turn in plan.turns:
+        own[turn.scenario].append(turn)
+    for place, turns in own.items():
         scenario = plan.drill.scenarios[place]
-        turns = [turn for turn in plan.turns if turn.scenario == place]
         rows.append(
             {
                 "line": scenario.line,

@@ -172,6 +172,8 @@ OTHER = told("skipped", why=skipped_why([], {ANOTHER_SHARD: 1}))
         ([CUT], 3, 0),
         ([STOPPED], 3, 3),
         ([told("unknown", run("unknown", reason="unfinished"))], 3, 3),
+        ([told("passed", why=STOPPED.why)], 3, 3),
+        ([told("passed", why=CUT.why)], 0, 0),
         ([told("unknown"), ERROR], 4, 4),
         ([ERROR, MALFORMED], 4, 4),
         ([MALFORMED, told("unknown")], 2, 2),

@@ -105,5 +105,5 @@ def _exit_code(scenario: ScenarioRecord, unknown_fails: bool) -> int:
     if scenario.status == "unknown":
         return undecided
     if scenario.status == "passed":
-        return 0
+        return 3 if interrupted else 0
     return 0 if scenario.why == ANOTHER_SHARD else undecided
