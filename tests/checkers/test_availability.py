@@ -172,9 +172,13 @@ def drawn(stream: Stream) -> tuple[Script, dict[str, Any]]:
         script.call(begin, done, kind)
         if done is not None and kind == "ok":
             calls.append((begin, done))
+    step = stream.choice(
+        (1, 300)
+    )  # with the greater one faults begin and end at the same moment
     for number in range(stream.randrange(6)):
-        begin = stream.randrange(main, heal + 1)
-        stop = stream.choice((None, *[stream.randint(begin, final) for _ in range(5)]))
+        begin = main + (stream.randrange(main, heal + 1) - main) // step * step
+        stops = [begin + stream.randint(0, final - begin) // step * step for _ in range(5)]
+        stop = stream.choice((None, *stops))
         fault = stream.choice(("kill", "clock-jump"))
         stop = begin if fault == "clock-jump" else stop
         script.fault(number, begin, None if fault == "clock-jump" else stop, fault)

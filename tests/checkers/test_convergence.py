@@ -32,15 +32,15 @@ def with_final_reads(stream: Stream, history: History, *, astray: float) -> Hist
     ops = list(history)
     running: dict[int, Op] = {}
     base = 1 + max((op.process for op in history), default=0)
-    left = 12
+    left = 20
     while left or running:
-        process = base + stream.randrange(4)
+        process = base + stream.randrange(8)
         if process in running:
             value = stream.choice([None, *values]) if stream.random() < astray else truth
             ops.append(msgspec.structs.replace(running.pop(process), type="ok", value=value))
         elif left:
             left -= 1
-            op = Op(process=process, type="invoke", f="read", key="k0", node=f"n{process % 3}")
+            op = Op(process=process, type="invoke", f="read", key="k0", node=f"n{process % 2}")
             running[process] = op
             ops.append(op)
     return History(
@@ -95,7 +95,8 @@ def test_an_atomic_register_has_converged(seed: int) -> None:
 def test_as_a_look_at_every_pair(seed: int) -> None:
     stream = Random(seed).stream("final-reads")
     astray = stream.choice((0.0, 0.1, 0.6))
-    history = with_final_reads(stream, synthetic(stream, SHAPE), astray=astray)
+    shape = msgspec.structs.replace(SHAPE, calls=stream.choice((3, 25)), crash=stream.random())
+    history = with_final_reads(stream, synthetic(stream, shape), astray=astray)
     settle_s = stream.choice((0.0, 0.01, 0.02, 1.0))
     diverged = by_definition(history, settle_s)
     expected = {None: UNKNOWN, True: INVALID, False: VALID}[diverged]
@@ -163,6 +164,17 @@ def test_reads_before_the_last_heal_do_not_count() -> None:
     history = told(*write(0, 1), *read(1, 1), *read(2, None), faults=True)
     assert check(history).verdict == UNKNOWN
     assert check(told(*write(0, 1), *read(1, 1), *read(2, None))).verdict == INVALID
+
+
+def test_a_history_without_times_is_judged_by_its_order() -> None:
+    ops = [*write(0, 1), *read(1, 1), *read(2, None)]
+    early = [*read(3, None), *write(0, 1), *read(1, 1), *read(2, 1)]
+    for events, verdict in ((ops, INVALID), (early, VALID)):
+        timeless = History(
+            Op(process=process, type=kind, f=f, key=3, value=value, node=f"n{process}")  # type: ignore[arg-type]
+            for process, kind, f, value in events
+        )
+        assert check(timeless).verdict == verdict
 
 
 def test_deletes_and_swaps_are_writes() -> None:
