@@ -310,7 +310,7 @@ def test_everything_is_within_reach_of_the_keyboard(visit: Callable[..., Visit])
         "command-1",
         "#anomalies",
         "#op=2835",
-        "json-1",
+        "lines-1",
         "in",
         "all",
         "strips",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from splitbrain.checkers.verdict import Result
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.errors import HostError
 from splitbrain.history.history import History
-from splitbrain.results.report import ReportData, write_report
+from splitbrain.results.evidence import findings, pick
+from splitbrain.results.logs import LogLine, log_lines_around, started_wall_ns
+from splitbrain.results.report import CARDS_MAX, ReportData, write_report
 from splitbrain.results.runs import Run
 
 __all__ = ["rerun_command", "write_history_report", "write_run_report"]
@@ -80,10 +82,20 @@ def write_run_report(run: Run, result: Result, catalog: Catalog, path: Path) -> 
         faults=run.faults,
         events=run.events,
         log_tails=run.log_tails,
+        log_lines=_log_lines(run, result),
         legend=LEGEND,
         facts=_facts(run.spec, run.path, catalog),
     )
     _write(path, data)
+
+
+def _log_lines(run: Run, result: Result) -> Mapping[str, Sequence[LogLine]]:
+    """What the logs of the run hold around its first anomalies."""
+    indexes = {
+        index for finding in findings(result)[:CARDS_MAX] for index in finding.anomaly.ops
+    }
+    moments = [op.time_ns for op in pick(run.history, indexes).values()]
+    return log_lines_around(run.path / "logs", moments, started_wall_ns(run.events))
 
 
 def write_history_report(history: History, result: Result, source: Path, path: Path) -> None:

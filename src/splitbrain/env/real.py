@@ -108,9 +108,8 @@ class RealEnv:
 
     def log(self, line: str) -> None:
         """One line on stderr, with the machine's time."""
-        now = datetime.fromtimestamp(time.time_ns() / 1e9, tz=UTC)
         with contextlib.suppress(OSError):
-            print(f"{now:%H:%M:%S.%f} {self.node} {line}", file=sys.stderr, flush=True)  # noqa: T201
+            print(f"{_time_of_day()} {self.node} {line}", file=sys.stderr, flush=True)  # noqa: T201
 
     def close(self) -> None:
         """Finish the disk's work and close the files."""
@@ -127,6 +126,11 @@ class RealEnv:
         return deliver
 
 
+def _time_of_day() -> str:
+    """The machine's time, UTC; a report sets it against the test by the event ``test-start``."""
+    return f"{datetime.fromtimestamp(time.time_ns() / 1e9, tz=UTC):%H:%M:%S.%f}"
+
+
 class _Nowhere:
     """The transport before there is one."""
 
@@ -136,6 +140,8 @@ class _Nowhere:
 
 def crash(error: BaseException) -> NoReturn:
     """End the process as a crash: the traceback on stderr, exit code 70, nothing cleaned up."""
+    with contextlib.suppress(OSError, ValueError):
+        print(f"{_time_of_day()} crash: {type(error).__name__}", file=sys.stderr)  # noqa: T201
     traceback.print_exception(error)
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.flush()

@@ -40,6 +40,7 @@ __all__ = ["build_report", "write_report"]
 
 T = TypeVar("T")
 
+_STYLES = ("report.css", "cards.css")
 _SCRIPTS = ("data.js", "charts.js", "operations.js", "page.js")
 _SHOWN_FACTS = ("command", "commands", "outside", "run", "times", "version")
 
@@ -204,7 +205,7 @@ def _context(page: _Page) -> dict[str, Any]:
         **_over_time(page, reigns),
         **_fault_part(page, reigns),
         **_rest(page),
-        "style": Markup(_resource("report.css")),  # noqa: S704 - our own file
+        "style": Markup("\n".join(_resource(name) for name in _STYLES)),  # noqa: S704 - our own
         "script": Markup(script),  # noqa: S704 - our own file
         "script_hash": _hash(script),
         "problems": page.problems,
@@ -235,14 +236,19 @@ def _top(page: _Page) -> dict[str, Any]:
         "doubts": page.part("The reasons", lambda: tables.doubts(data.result), []),
         "cards": page.part(
             "The anomalies",
-            lambda: cards.cards_of(
-                page.found, page.intervals, data.history, page.bands, data.log_tails,
-                page.horizon_ns, page.nodes, page.timeless,
-            ),
+            lambda: cards.cards_of(page.found, page.intervals, _card_context(page)),
             [],
         ),
         "found": page.found,
     }  # fmt: skip
+
+
+def _card_context(page: _Page) -> cards.Context:
+    data = page.data
+    return cards.Context(
+        data.history, page.bands, data.log_tails, page.horizon_ns, page.nodes, page.timeless,
+        data.log_lines, data.events,
+    )  # fmt: skip
 
 
 def _over_time(page: _Page, reigns: Sequence[strips.Reign]) -> dict[str, Any]:
@@ -356,5 +362,6 @@ def _environment() -> jinja2.Environment:
     environment.filters["count"] = count
     environment.filters["percent"] = lambda part, whole: number(100 * part / whole)
     environment.filters["number"] = number
+    environment.filters["seconds"] = lambda time_ns: f"{time_ns / 1e9:,.3f} s"
     environment.globals["plural"] = plural
     return environment

@@ -4,12 +4,11 @@ What a checker may put into ``Anomaly.picture`` for a card (all optional, any ot
 is):
 
 ``op``          index of the event that cannot be
-``states``      possible states before it: text, other values, or ``{"state": ..., "why": ...}``
-``impossible``  what was tried next: ``{"op": index, "state": ..., "why": ...}``
-``why``         the same as sentences
+``states``, ``impossible``, ``order``, ``why``  what was possible before it, and why nothing comes
+                next: see ``states``
 ``hidden``      how many more operations are involved
-``order``       indexes in the order that explains the history up to there
 ``node``, ``log``  for a node crash: which node, and its last lines
+``answers``     for a divergence: node -> what it answered last
 """
 
 from __future__ import annotations
@@ -20,33 +19,33 @@ from typing import Any, NamedTuple
 import msgspec
 from markupsafe import Markup
 
+from splitbrain.checkers.verdict import Anomaly
 from splitbrain.history.op import Op
 from splitbrain.results.bands import Application, describe
 from splitbrain.results.evidence import Finding, pick
 from splitbrain.results.report import picture
+from splitbrain.results.report.advice import Advice, advice_for
+from splitbrain.results.report.copies import edn_lines, json_lines
 from splitbrain.results.report.embed import script_json
+from splitbrain.results.report.evidence_text import card_text
 from splitbrain.results.report.intervals import Interval, owned, owners_of
+from splitbrain.results.report.nearby import Said, said_around
+from splitbrain.results.report.states import Reasoning, line_of, listed, reasoning_of
+from splitbrain.results.report.versions import Versions, versions_of
 from splitbrain.results.sentence import circumstances
 from splitbrain.results.text import clock, key_text, shorten, span, value_text
 
-__all__ = ["Card", "Row", "cards_of", "row_of"]
+__all__ = ["CARDS_MAX", "Card", "Context", "Row", "cards_of", "row_of"]
 
 CARDS_MAX = 30
 _ROWS_MAX = 60
 _NEIGHBOURS = 8
 _VALUE_MAX = 240
-_KNOWN = {
-    "op",
-    "ops",
-    "states",
-    "impossible",
-    "why",
-    "hidden",
-    "order",
-    "node",
-    "log",
-    "time_ns",
-}
+_MOMENTS_MAX = 200
+_KNOWN = frozenset(
+    {"answers", "calls", "hidden", "left_out", "log", "more_states", "node", "op", "ops"}
+    | {"order", "scope", "states", "impossible", "time_ns", "unstated", "why"}
+)
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,15 +67,6 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     anchor: bool = True
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
-    """A state, or a step that was tried from it, and why it leads nowhere."""
-
-    state: str
-    op: int | None = None
-    what: str = ""
-    why: str = ""
-
-
 class Card(msgspec.Struct, frozen=True, kw_only=True):
     """One anomaly, ready for the template."""
 
@@ -90,13 +80,22 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...] = ()
     more_rows: int = 0
     picture: Markup | None = None
-    states: tuple[State, ...] = ()
-    impossible: tuple[State, ...] = ()
-    order: tuple[int, ...] = ()
+    reasoning: Reasoning = Reasoning()
+    versions: Versions | None = None
+    said: tuple[Said, ...] = ()
+    more_said: int = 0
+    answers: tuple[tuple[str, str], ...] = ()
+    advice: Advice | None = None
     node: str | None = None
     log: tuple[str, ...] = ()
     extra: tuple[tuple[str, str], ...] = ()
     json: Markup = Markup("[]")
+    lines: str = ""
+    edn: str = ""
+    text: str = ""
+    before: int | None = None
+    after: int | None = None
+    after_of_key: int | None = None
 
 
 def _result_text(interval: Interval) -> str:
@@ -151,6 +150,7 @@ class _Keys:
         wanted = {key_text(key) for key in keys}
         self._by_key: dict[str, list[Interval]] = {}
         self._all = intervals
+        self._keyless = all(interval.key is None for interval in intervals)
         texts: dict[Any, str] = {}
         for interval in intervals if wanted else ():
             key = interval.key
@@ -160,9 +160,15 @@ class _Keys:
             if text in wanted:
                 self._by_key.setdefault(text, []).append(interval)
 
+    def of(self, key: Any) -> Sequence[Interval]:
+        """Every operation of a key that has an anomaly; all, where no operation has a key."""
+        if key is not None:
+            return self._by_key.get(key_text(key), [])
+        return self._all if self._keyless else []
+
     def around(self, evidence: Sequence[Interval], key: Any) -> list[Interval]:
         """Up to ``_NEIGHBOURS`` operations on either side of each piece of evidence."""
-        line = self._all if key is None else self._by_key.get(key_text(key), [])
+        line = self._all if key is None else self.of(key)
         own = {i.begin.index for i in evidence}
         found: dict[int, Interval] = {}
         for place, interval in enumerate(line):
@@ -172,43 +178,34 @@ class _Keys:
         return list(found.values())
 
 
-def _state(item: Any) -> State:
-    if not isinstance(item, Mapping):
-        return State(state=key_text(item))
-    op = item.get("op")
-    return State(
-        state=value_text(item["state"]) if "state" in item else "",
-        op=op if isinstance(op, int) else None,
-        what=str(item.get("what", "")),
-        why=str(item.get("why", "")),
-    )
+class Context(NamedTuple):
+    """What every card may need of the run.
 
-
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
-
-
-def _reasoning(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a card that say why nothing fits."""
-    return {
-        "states": tuple(_state(item) for item in _listed(data.get("states"))[:20]),
-        "impossible": (
-            *(_state(item) for item in _listed(data.get("impossible"))[:40]),
-            *(State(state="", what=str(why)) for why in _listed(data.get("why"))[:40]),
-        ),
-        "order": tuple(i for i in _listed(data.get("order"))[:200] if isinstance(i, int)),
-    }
-
-
-class _Context(NamedTuple):
-    """What every card may need of the run."""
+    Attributes:
+        log_lines: node -> lines of its log around the anomalies, with their times.
+        events: what nodes said of themselves.
+        timeless: the history has no times; each event counts as a second.
+    """
 
     history: Sequence[Op]
-    bands: Sequence[Application]
-    log_tails: Mapping[str, Sequence[str]]
-    horizon_ns: int
-    nodes: Sequence[str]
-    timeless: bool
+    bands: Sequence[Application] = ()
+    log_tails: Mapping[str, Sequence[str]] = {}
+    horizon_ns: int = 0
+    nodes: Sequence[str] = ()
+    timeless: bool = False
+    log_lines: Mapping[str, Sequence[tuple[int, str]]] = {}
+    events: Sequence[Mapping[str, Any]] = ()
+
+
+class _Case(NamedTuple):
+    """One finding, and what of the run belongs to it."""
+
+    anomaly: Anomaly
+    data: Mapping[str, Any]
+    evidence: Sequence[Interval]
+    key: Any
+    culprit: int | None
+    line: Sequence[Interval]
 
 
 def _card(
@@ -216,83 +213,154 @@ def _card(
     finding: Finding,
     owners: Mapping[int, Interval],
     keys: _Keys,
-    context: _Context,
+    context: Context,
 ) -> Card:
-    history, bands, log_tails, horizon_ns, nodes, timeless = context
     anomaly = finding.anomaly
     data = anomaly.picture if isinstance(anomaly.picture, Mapping) else {}
     evidence = owned(owners, anomaly.ops)
-    op = data.get("op")
-    culprit = op if isinstance(op, int) else None
+    op, hidden = data.get("op"), data.get("hidden")
     key = anomaly.key if anomaly.key is not None else (evidence[0].key if evidence else None)
-    window = picture.window_of(evidence, horizon_ns) if evidence else (0, 0)
-    held = [
-        b
-        for b in bands
-        if evidence and b.start_ns < window[1] and b.until_ns(horizon_ns) > window[0]
-    ]
-    hidden, node = data.get("hidden"), data.get("node")
-    node = node if isinstance(node, str) else None
-    log = _listed(data.get("log")) or list(log_tails.get(node or "", ()))
-    events = {i for e in evidence for i in (e.begin.index, e.end.index if e.end else -1)}
-    indexes = sorted(events | set(anomaly.ops))
+    culprit = op if isinstance(op, int) else None
+    case = _Case(anomaly, data, evidence, key, culprit, keys.of(key))
+    said, more_said = _said(case, context)
+    shown = evidence[:_ROWS_MAX]
     return Card(
         number=number,
         kind=anomaly.kind.replace("-", " ").replace("_", " "),
         key=None if anomaly.key is None else key_text(anomaly.key),
         checker=finding.checker,
         explanation=anomaly.explanation,
-        around=circumstances(anomaly, history, bands, nodes),
-        faults=tuple(
-            f"{describe(b, nodes)}, {clock(b.start_ns)} to "
-            f"{clock(b.end_ns) if b.end_ns is not None else 'the end'}"
-            for b in held[:6]
-        ),
-        rows=tuple(row_of(i, culprit, timeless=timeless) for i in evidence[:_ROWS_MAX]),
+        around=circumstances(anomaly, context.history, context.bands, context.nodes),
+        faults=_faults(evidence, context),
+        rows=tuple(row_of(i, culprit, timeless=context.timeless) for i in shown),
         more_rows=max(0, len(evidence) - _ROWS_MAX)
         + (hidden if isinstance(hidden, int) else 0),
-        picture=picture.draw(
-            evidence[:_ROWS_MAX],
-            keys.around(evidence[:_ROWS_MAX], key),
-            bands,
-            horizon_ns,
-            culprit,
-            unit="" if timeless else " s",
-        ),
-        **_reasoning(data),
-        node=node,
-        log=tuple(str(line) for line in log[-40:]),
+        picture=_picture(case, keys.around(shown, key), context),
+        reasoning=reasoning_of(data),
+        versions=_versions(case, context),
+        said=tuple(said),
+        more_said=more_said,
+        answers=_answers(data.get("answers")),
+        advice=advice_for(anomaly.kind),
+        **_log(data, context),
         extra=tuple(
             (str(name), shorten(value_text(value), 600))
             for name, value in data.items()
             if name not in _KNOWN
         ),
-        json=script_json(
-            [msgspec.to_builtins(op, enc_hook=repr) for op in pick(history, indexes).values()]
-        ),
+        **_copies(case, context),
     )
 
 
+def _faults(evidence: Sequence[Interval], context: Context) -> tuple[str, ...]:
+    """The faults that held while the evidence was made."""
+    if not evidence:
+        return ()
+    start_ns, stop_ns = picture.window_of(evidence, context.horizon_ns)
+    held = [
+        band
+        for band in context.bands
+        if band.start_ns < stop_ns and band.until_ns(context.horizon_ns) > start_ns
+    ]
+    return tuple(
+        f"{describe(band, context.nodes)}, {clock(band.start_ns)} to "
+        f"{clock(band.end_ns) if band.end_ns is not None else 'the end'}"
+        for band in held[:6]
+    )
+
+
+def _picture(case: _Case, neighbours: Sequence[Interval], context: Context) -> Markup | None:
+    return picture.draw(
+        case.evidence[:_ROWS_MAX],
+        neighbours,
+        context.bands,
+        context.horizon_ns,
+        case.culprit,
+        unit="" if context.timeless else " s",
+        order=line_of(case.data),
+        known={interval.begin.index: interval for interval in case.line},
+    )
+
+
+def _versions(case: _Case, context: Context) -> Versions | None:
+    if not case.line or not case.evidence:
+        return None
+    order = [index for index, _ in line_of(case.data)]
+    return versions_of(case.line, case.anomaly.ops, order, timeless=context.timeless)
+
+
+def _said(case: _Case, context: Context) -> tuple[list[Said], int]:
+    """What nodes said around the evidence; around its own time for what is no operation."""
+    if context.timeless:
+        return [], 0
+    ops = pick(context.history, case.anomaly.ops[-_MOMENTS_MAX:])
+    moments = {index: op.time_ns for index, op in ops.items()}
+    if not moments:
+        return [], 0
+    last = case.culprit if case.culprit in moments else max(moments)
+    return said_around(context.log_lines, context.events, list(moments.values()), moments[last])
+
+
+def _answers(value: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, Mapping):
+        return ()
+    return tuple(
+        (str(node), shorten(key_text(answer), _VALUE_MAX))
+        for node, answer in list(value.items())[:_ROWS_MAX]
+    )
+
+
+def _log(data: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    node = data.get("node")
+    node = node if isinstance(node, str) else None
+    log = listed(data.get("log")) or list(context.log_tails.get(node or "", ()))
+    return {"node": node, "log": tuple(str(line) for line in log[-40:])}
+
+
+def _copies(case: _Case, context: Context) -> dict[str, Any]:
+    events = {i for e in case.evidence for i in (e.begin.index, e.end.index if e.end else -1)}
+    ops = list(pick(context.history, sorted(events | set(case.anomaly.ops))).values())
+    return {
+        "json": script_json([msgspec.to_builtins(op, enc_hook=repr) for op in ops]),
+        "lines": json_lines(ops),
+        "edn": edn_lines(ops),
+    }
+
+
 def cards_of(
-    found: Sequence[Finding],
-    intervals: Sequence[Interval],
-    history: Sequence[Op],
-    bands: Sequence[Application],
-    log_tails: Mapping[str, Sequence[str]],
-    horizon_ns: int,
-    nodes: Sequence[str] = (),
-    timeless: bool = False,
+    found: Sequence[Finding], intervals: Sequence[Interval], context: Context
 ) -> list[Card]:
     """Cards of the first ``CARDS_MAX`` findings."""
     shown = found[:CARDS_MAX]
-    keys = _Keys(intervals, [f.anomaly.key for f in shown if f.anomaly.key is not None])
     owners = owners_of(intervals, (index for f in shown for index in f.anomaly.ops))
-    context = _Context(history, bands, log_tails, horizon_ns, nodes, timeless)
+    own = [f.anomaly.key for f in shown] + [interval.key for interval in owners.values()]
+    keys = _Keys(intervals, [key for key in own if key is not None])
     made = [
         _card(number, finding, owners, keys, context)
         for number, finding in enumerate(shown, start=1)
     ]
-    return _anchored(made)
+    linked = _linked(_anchored(made))
+    return [msgspec.structs.replace(card, text=card_text(card)) for card in linked]
+
+
+def _linked(made: Sequence[Card]) -> list[Card]:
+    """Cards that know the ones before and after them, and the next of the same key."""
+    out = []
+    for place, card in enumerate(made):
+        same = [
+            other.number
+            for other in made[place + 1 :]
+            if card.key is not None and other.key == card.key
+        ]
+        out.append(
+            msgspec.structs.replace(
+                card,
+                before=card.number - 1 if place else None,
+                after=card.number + 1 if place + 1 < len(made) else None,
+                after_of_key=same[0] if same and same[0] != card.number + 1 else None,
+            )
+        )
+    return out
 
 
 def _anchored(made: Sequence[Card]) -> list[Card]:

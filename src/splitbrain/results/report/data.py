@@ -30,6 +30,7 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
         events: what nodes said of themselves: mappings with ``time_ns``, ``node``, ``kind``
             (``leader``, ``follower``, ``candidate``, ``start`` ...) and ``term``.
         log_tails: node -> the last lines of its log.
+        log_lines: node -> lines of its log around the anomalies, each (time in the test in ns, text).
         legend: fault (``partition``, or ``start-partition``) -> words.
         facts: about the run, all optional: ``command`` (run it again), ``run`` (where it lies),
             ``times`` (name -> seconds, such as ``election_timeout``), ``outside`` (names of faults
@@ -43,5 +44,6 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     faults: Sequence[ScheduledFault] = ()
     events: Sequence[Mapping[str, Any]] = ()
     log_tails: Mapping[str, Sequence[str]] = {}
+    log_lines: Mapping[str, Sequence[tuple[int, str]]] = {}
     legend: Mapping[str, str] = {}
     facts: Mapping[str, Any] = {}

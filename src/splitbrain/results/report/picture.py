@@ -1,13 +1,15 @@
 """The picture of an anomaly: its few operations on a real time axis, among their neighbours.
 
 A row for each process; a bar from invocation to completion; the faults of exactly that window behind
-them; operations of the same key that are not evidence in grey.  A complete SVG with its own text, so
-that it can be copied out of the page; each bar is a link to its operation.
+them; operations of the same key that are not evidence in grey.  Where one order is known that explains
+everything up to the failing operation, its points are joined by a line and the value that it leaves
+stands in a lane below (``order``).  A complete SVG with its own text, so that it can be copied out of
+the page; each bar is a link to its operation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import NamedTuple
 
 from markupsafe import Markup, escape
@@ -15,6 +17,7 @@ from markupsafe import Markup, escape
 from splitbrain.results.bands import Application, short
 from splitbrain.results.report.axis import nice_step
 from splitbrain.results.report.intervals import Interval
+from splitbrain.results.report.order import LANE, Point, draw_path, draw_values, points_of
 from splitbrain.results.report.strips import fault_names
 from splitbrain.results.text import key_text, shorten, value_text, visible
 
@@ -87,57 +90,126 @@ def draw(
     culprit: int | None = None,
     *,
     unit: str = " s",
+    order: Sequence[tuple[int, str]] = (),
+    known: Mapping[int, Interval] | None = None,
 ) -> Markup | None:
-    """The SVG, or None without evidence.  ``culprit`` is an event of the operation that cannot be."""
+    """The SVG, or None without evidence.
+
+    Args:
+        evidence: the operations that matter.
+        neighbours: others of the same object.
+        bands: the faults.
+        horizon_ns: the end of the run.
+        culprit: an event of the operation that cannot be.
+        unit: after each number of the axis.
+        order: invocations in an order that explains everything before the culprit, each with the
+            state that it leaves.
+        known: operations of the order by their invocations.
+    """
     if not evidence:
         return None
-    frame = _Frame(*window_of(evidence, horizon_ns))
-    own_indexes = {i.begin.index for i in evidence}
-    shown = [*evidence]
-    shown += [
+    window = window_of(evidence, horizon_ns)
+    shown = _shown(evidence, neighbours, _Frame(*window), horizon_ns)
+    failed = next((i for i in evidence if _is(i, culprit)), None)
+    limit_ns = failed.until_ns(horizon_ns) if failed is not None else horizon_ns
+    points = points_of(order, known or {}, limit_ns)
+    first_seen = dict.fromkeys([i.begin.process for i in evidence])
+    first_seen.update(dict.fromkeys(i.begin.process for i in shown))
+    rows = {process: place for place, process in enumerate(list(first_seen)[:_ROWS_MAX])}
+    faults = [b for b in bands if b.start_ns < window[1] and b.until_ns(horizon_ns) > window[0]]
+    lanes = list(fault_names(faults))
+    top = TOP + len(lanes) * 20 + (6 if lanes else 0)
+    bottom = top + len(rows) * ROW + (LANE if points else 0) + 4
+    sheet = _Sheet(
+        _Frame(*window), top, bottom, horizon_ns, rows, {i.begin.index for i in evidence}
+    )
+    head = f'<svg class="picture" viewBox="0 0 {WIDTH} {bottom + 26}" role="img" {_SVG_LABEL}>'
+    out = [head]
+    out += _axis(sheet.frame, top, bottom, unit)
+    out += _fault_rows(sheet.frame, faults, lanes, fault_names(bands), horizon_ns, top, bottom)
+    for process in rows:
+        out += _process(sheet, process, shown, culprit)
+    out += _order(sheet, points, shown, window, failed) if points else []
+    out.append("</svg>")
+    return Markup("".join(out))  # noqa: S704 - every text in it went through escape()
+
+
+class _Sheet(NamedTuple):
+    """Where things stand in one picture: heights in pixels, rows by process."""
+
+    frame: _Frame
+    top: float
+    bottom: float
+    horizon_ns: int
+    rows: Mapping[int, int]
+    own: Set[int]
+
+
+def _shown(
+    evidence: Sequence[Interval],
+    neighbours: Sequence[Interval],
+    frame: _Frame,
+    horizon_ns: int,
+) -> list[Interval]:
+    own = {i.begin.index for i in evidence}
+    beside = [
         i
         for i in neighbours
-        if i.begin.index not in own_indexes
+        if i.begin.index not in own
         and i.start_ns < frame.stop_ns
         and i.until_ns(horizon_ns) > frame.start_ns
     ]
-    shown.sort(key=lambda i: (i.start_ns, i.begin.index))
-    first_seen = dict.fromkeys([i.begin.process for i in evidence])
-    first_seen.update(dict.fromkeys(i.begin.process for i in shown))
-    processes = list(first_seen)[:_ROWS_MAX]
-    rows = {process: place for place, process in enumerate(processes)}
-    faults = [
-        b
-        for b in bands
-        if b.start_ns < frame.stop_ns and b.until_ns(horizon_ns) > frame.start_ns
+    return sorted([*evidence, *beside], key=lambda i: (i.start_ns, i.begin.index))
+
+
+def _process(
+    sheet: _Sheet, process: int, shown: Sequence[Interval], culprit: int | None
+) -> list[str]:
+    """The bars of one process, and its name."""
+    frame, horizon_ns = sheet.frame, sheet.horizon_ns
+    y = sheet.top + sheet.rows[process] * ROW
+    node = next((i.node for i in shown if i.begin.process == process and i.node), None)
+    label = f"process {process}" + (f" \u00b7 {visible(node)}" if node else "")
+    out = [_row_label(label, y + 19)]
+    line = [i for i in shown if i.begin.process == process]
+    left = float(GUTTER)
+    for place, interval in enumerate(line):
+        after = line[place + 1].start_ns if place + 1 < len(line) else frame.stop_ns
+        free = _Free(left, frame.x(after), horizon_ns)
+        own = interval.begin.index in sheet.own
+        out += _bar(frame, interval, y + 5, free, own, _is(interval, culprit))
+        # What stands beside a bar takes room from what stands before the next one.
+        used = max(frame.x(interval.until_ns(horizon_ns)), frame.x(interval.start_ns) + 3)
+        left = min(frame.x(after), used + len(bar_text(interval)) * _CHAR_PX + 12)
+    return out
+
+
+def _row_label(label: str, y: float) -> str:
+    return (
+        f'<text class="row" x="{GUTTER - 10}" y="{y:.0f}" text-anchor="end">'
+        f"{escape(shorten(label, 20))}</text>"
+    )
+
+
+def _order(
+    sheet: _Sheet,
+    points: Sequence[Point],
+    shown: Sequence[Interval],
+    window: tuple[int, int],
+    failed: Interval | None,
+) -> list[str]:
+    """The path of the order through the bars, and the lane of values."""
+    frame = sheet.frame
+    row = {i.begin.index: sheet.rows.get(i.begin.process) for i in shown}
+    places = [
+        (point, frame.x(point.time_ns), sheet.top + at * ROW + 5 + BAR / 2)
+        for point in points
+        if (at := row.get(point.op)) is not None and window[0] <= point.time_ns <= window[1]
     ]
-    names = fault_names(bands)
-    lanes = list(fault_names(faults))
-    top = TOP + len(lanes) * 20 + (6 if lanes else 0)
-    height = top + len(rows) * ROW + 30
-    head = f'<svg class="picture" viewBox="0 0 {WIDTH} {height}" role="img" {_SVG_LABEL}>'
-    out = [head]
-    out += _axis(frame, top, height - 26, unit)
-    out += _fault_rows(frame, faults, lanes, names, horizon_ns, top, height - 26)
-    for process, row in rows.items():
-        node = next((i.node for i in shown if i.begin.process == process and i.node), None)
-        label = f"process {process}" + (f" · {visible(node)}" if node else "")
-        out.append(
-            f'<text class="row" x="{GUTTER - 10}" y="{top + row * ROW + 19}" '
-            f'text-anchor="end">{escape(shorten(label, 20))}</text>'
-        )
-        line = [i for i in shown if i.begin.process == process]
-        left = float(GUTTER)
-        for place, interval in enumerate(line):
-            after = line[place + 1].start_ns if place + 1 < len(line) else frame.stop_ns
-            free = _Free(left, frame.x(after), horizon_ns)
-            own = interval.begin.index in own_indexes
-            out += _bar(frame, interval, top + row * ROW + 5, free, own, _is(interval, culprit))
-            # What stands beside a bar takes room from what stands before the next one.
-            used = max(frame.x(interval.until_ns(horizon_ns)), frame.x(interval.start_ns) + 3)
-            left = min(frame.x(after), used + len(bar_text(interval)) * _CHAR_PX + 12)
-    out.append("</svg>")
-    return Markup("".join(out))  # noqa: S704 - every text in it went through escape()
+    y = sheet.bottom - LANE + 2
+    out = draw_path(places)
+    out.append(_row_label("value, in this order", y + 14))
+    return out + draw_values(points, frame.x, y, window, failed)
 
 
 def _is(interval: Interval, index: int | None) -> bool:

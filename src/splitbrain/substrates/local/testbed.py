@@ -111,7 +111,13 @@ class LocalTestbed:
         self._net = self._make_net({})
 
     async def open(self) -> None:
-        """Start what runs beside the nodes: the proxies, and the follower of events."""
+        """Start what runs beside the nodes: the proxies, and the follower of events.
+
+        An event ``test-start`` tells the machine's clock: logs have the time of day.
+        """
+        self._site.events(
+            {"kind": "test-start", "time_ns": self.time_ns(), "wall_ns": time.time_ns()}
+        )
         self._following = asyncio.create_task(self._follow())
         if not self._options.proxies:
             return
