@@ -141,11 +141,17 @@ _STYLES = {"passed": "green", "failed": "bold red", "error": "red", "unknown": "
 
 def print_table(ended: Ended) -> None:
     """Draw the same table on a terminal."""
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*_COLUMNS)
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in _COLUMNS:  # a name is never cut; the others are short
+        long = name in ("scenario", "runs")
+        table.add_column(
+            name, overflow="fold", no_wrap=not long, min_width=11 if long else None
+        )
     for status, *words in _table_rows(ended):
         table.add_row(Text(status, style=_STYLES.get(status, "")), *map(Text, words))
     Console().print(table)
