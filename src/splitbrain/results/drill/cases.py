@@ -4,7 +4,8 @@ A record says what a run's verdict was and what its scenario came to.  Every out
 status for each run, and no output may contradict the scenario's:
 
 - a run is ``passed`` if it gave the verdict that was expected and reached every figure;
-- all runs of a scenario that passed are passed, for a scenario may ask to be found by some seeds only;
+- a run is never ``failed`` in a scenario that is not, for a scenario may ask to be found by some of
+  its seeds only, and one that misses it decides nothing;
 - a scenario that is worse than each of its runs has a case of its own that says so.
 
     >>> run = RunRecord(seed=7, verdict="valid", exit_code=0, sentence="VALID: nothing was found")
@@ -58,8 +59,14 @@ def belongs(scenario: ScenarioRecord) -> bool:
 
 def run_status(run: RunRecord, scenario: ScenarioRecord) -> Status:
     """What a run counts as; see the module."""
-    if scenario.status == "passed":
-        return "passed"
+    status = _alone(run, scenario)
+    decided = scenario.status not in ("running", "pending")
+    missed = status == "failed" and scenario.status != "failed"
+    return "passed" if scenario.status == "passed" or (decided and missed) else status
+
+
+def _alone(run: RunRecord, scenario: ScenarioRecord) -> Status:
+    """What a run would count as if its scenario were it alone."""
     if run.verdict == "error":
         return "error"
     if run.verdict == scenario.expect:

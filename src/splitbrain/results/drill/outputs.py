@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -27,6 +28,7 @@ from splitbrain.results.drill.record import DrillRecord
 from splitbrain.results.drill.step_summary import write_step_summary
 from splitbrain.results.drill.summary import summary as summary_text
 from splitbrain.results.runs import write_bytes
+from splitbrain.results.text import visible
 
 __all__ = ["read_drill_record", "write_outputs"]
 
@@ -69,7 +71,22 @@ def _write(path: Path, make: Callable[[], bytes]) -> None:
 
 
 def _json(record: DrillRecord) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(record)) + b"\n"
+    try:
+        text = msgspec.json.encode(record)
+    except UnicodeEncodeError:  # half a surrogate pair, in an error that some program wrote
+        text = msgspec.json.encode(_shown(msgspec.to_builtins(record)))
+    return msgspec.json.format(text) + b"\n"
+
+
+def _shown(value: Any) -> Any:
+    """The same value with every text made visible."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {_shown(key): _shown(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown(inner) for inner in value]
+    return value
 
 
 def read_drill_record(directory: Path) -> DrillRecord:

@@ -159,7 +159,7 @@ def _run(record: DrillRecord, case: Case, anchor: str) -> RunRow:
     return msgspec.structs.replace(
         row,
         seed=str(run.seed),
-        report=quote(report_of(record, run)),
+        report=quote(report_of(record, run), errors="replace"),
         directory=run.directory,
         again=run.again,
         repeated=run.repeated,
