@@ -232,3 +232,15 @@ def test_drills_at_once_never_collide(tool: Any, write: Callable[..., Path]) -> 
     assert os.readlink(tool.store / "drills" / "some" / "latest") in {
         Path(name).name for name in directories
     }
+
+
+@pytest.mark.deep
+@pytest.mark.processes
+def test_the_smoke_drill_passes_in_five_minutes(tool: Any) -> None:
+    smoke = Path(__file__).parents[3] / "drills" / "smoke.toml"
+    done = tool.call(
+        "drill", smoke, "--json", "--seeds", "seeds.toml", "--deadline", "5m", timeout_s=400
+    )
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout)
+    assert row["counts"]["passed"] == len(row["scenarios"])
