@@ -10,6 +10,7 @@ import msgspec
 
 from splitbrain.commands.drill.durations import duration_words, size_words
 from splitbrain.commands.drill.plan import Plan, Turn, estimate_s
+from splitbrain.commands.drill.verdicts import ANOTHER_SHARD
 from splitbrain.commands.drill.whole import Ended
 from splitbrain.results.drill.record import ScenarioRecord
 from splitbrain.results.prune import Pruned
@@ -171,6 +172,11 @@ def summary(ended: Ended) -> str:
         lines.append(f"archive  {ended.archived} files")
     if ended.pruned is not None:
         lines.append(f"pruned   {pruned_words(ended.pruned)}")
+    open_ = sum(record.counts()[status] for status in ("unknown", "skipped")) - sum(
+        scenario.why == ANOTHER_SHARD for scenario in record.scenarios
+    )
+    if open_ and not ended.exit_code:
+        lines.append(f"warning  {open_} left undecided, which --unknown warn lets pass")
     if ended.exit_code:
         lines.append(f"again    {record.command}")
     return "\n".join(lines)

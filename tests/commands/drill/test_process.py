@@ -193,6 +193,23 @@ def test_a_signal_ends_the_run_and_the_rest_is_skipped(
     assert not (tool.directory / "seeds.toml").exists()
 
 
+def test_a_second_signal_gives_up_and_leaves_the_outputs(
+    tool: Any, write: Callable[..., Path], wait_for: WaitFor
+) -> None:
+    child = tool.start("drill", write(LONG))
+    directory = begun(tool, wait_for, child)
+    child.send_signal(signal.SIGTERM)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert "Traceback" not in err
+    assert child.returncode == 4, err
+    record = drill_json(directory)
+    assert record["finished"]
+    assert [one["status"] for one in record["scenarios"]] == ["passed", "error", "skipped"]
+    assert record["scenarios"][1]["runs"][0]["reason"] == "Abandoned"
+    assert (directory / "junit.xml").exists()
+
+
 HASTY = """
 import os, signal
 from pathlib import Path

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from splitbrain.cli_drill.words import plain_table, print_table
+from splitbrain.cli_drill.words import plain_table, print_table, summary
 from splitbrain.commands.drill.whole import Ended
 from splitbrain.results.drill.record import DrillRecord, RunRecord, ScenarioRecord
 
@@ -45,6 +45,19 @@ def test_in_a_log() -> None:
         "1", "invalid", "2", "1.25", "s", "20", "s", "88%",
     ]  # fmt: skip
     assert "none (deadline: 2 of 2 seeds)" in skipped
+
+
+def test_what_is_let_pass_is_said() -> None:
+    scenarios = (
+        ScenarioRecord(name="a", status="unknown"),
+        ScenarioRecord(name="b", status="skipped", why="deadline: 1 of 1 seeds were not run"),
+        ScenarioRecord(name="c", status="skipped", why="another shard"),
+    )
+    warned = Ended(exit_code=0, record=DrillRecord(name="d", scenarios=scenarios))
+    assert "warning  2 left undecided" in summary(warned)
+    assert "warning" not in summary(Ended(exit_code=3, record=warned.record))
+    whole = DrillRecord(name="d", scenarios=scenarios[2:])
+    assert "warning" not in summary(Ended(exit_code=0, record=whole))
 
 
 @pytest.mark.parametrize("columns", [80, 140])
