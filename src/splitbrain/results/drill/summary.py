@@ -30,7 +30,7 @@ from splitbrain.results.drill.words import (
     symbol,
     worst_figure,
 )
-from splitbrain.results.text import plural, shorten, visible
+from splitbrain.results.text import count, plural, shorten, visible
 
 __all__ = ["LIMIT_BYTES", "escape", "summary"]
 
@@ -138,7 +138,7 @@ class _Parts:
             yield from good
             yield ""
         if left_out:
-            yield f"{plural(left_out, 'more')} left out here for length; see index.html."
+            yield f"{count(left_out)} more left out here for length; see index.html."
             yield ""
         yield "</details>"
         yield ""
