@@ -166,6 +166,20 @@ def test_the_deadline_begins_no_run_that_would_outlast_it(stage: Stage, make: An
     assert stage.play(drill, deadline_s=1).scenarios[0].runs == ()
 
 
+def test_a_run_that_broke_early_says_nothing_of_the_time_a_whole_one_takes(
+    stage: Stage, make: Any
+) -> None:
+    def act(spec: TestSpec, store: Path) -> Finished:
+        raise HostError("a port is taken")
+
+    stage.act, stage.seconds = act, 0.1
+    drill = make.drill(
+        make.scenario(substrate="local", time_limit_s=20, seeds=tuple(range(40)))
+    )
+    record = stage.play(drill, deadline_s=32)
+    assert len(record.scenarios[0].runs) == 21, "none began with less than 30 s left"
+
+
 @pytest.mark.parametrize("how", ["in a run", "between runs", "twice"])
 def test_an_interrupted_drill_skips_the_rest(how: str, stage: Stage, make: Any) -> None:
     def act(spec: TestSpec, store: Path) -> Finished:

@@ -10,6 +10,7 @@ runs and a clock of its own.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -143,18 +144,22 @@ class _Course:
         why = self._why_not(turn, spec)
         if why:
             self._left.setdefault(turn.scenario, Counter())[why] += 1
-        else:
-            self._now = turn.scenario
-            self._save()
-            run, error = self._run(turn, spec)
+            self._over(turn)
+            return
+        self._now = turn.scenario
+        self._save()
+        run, error = self._run(turn, spec)
+        if error is None:  # one that broke says nothing of how long a whole one takes
             self._pace.learn(turn.scenario, spec, run.seconds)
-            self._runs.setdefault(turn.scenario, []).append(run)
+        self._runs.setdefault(turn.scenario, []).append(run)
+        self._over(turn)
+        self._save()
+        self._tell(turn, run, error)
+
+    def _over(self, turn: Turn) -> None:
         self._turns_left[turn.scenario] -= 1
         self._done += 1
         self._now = None
-        if not why:
-            self._save()
-            self._tell(turn, run, error)
 
     def _why_not(self, turn: Turn, spec: TestSpec) -> str:
         if self._interrupted or self.ways.stopped():
@@ -186,18 +191,15 @@ class _Course:
 
     def _error(self, error: Exception, spec: TestSpec, directory: str) -> RunRecord:
         known = isinstance(error, SplitbrainError)
-        words = str(error)
-        try:
+        words = str(error) if known else f"unforeseen {type(error).__name__}: {error}"
+        again = ""
+        with contextlib.suppress(Exception):  # what broke the run may break this too
             again = self.ways.again(spec, Path(directory))
-        except SplitbrainError:
-            again = ""
         return RunRecord(
             seed=spec.seed,
             verdict="error",
-            exit_code=error.exit_code if isinstance(error, SplitbrainError) else 4,
-            sentence=_one_line(
-                words if known else f"unforeseen {type(error).__name__}: {words}"
-            ),
+            exit_code=getattr(error, "exit_code", 4) if known else 4,
+            sentence=_one_line(words),
             reason=type(error).__name__,
             directory=directory,
             again=again,
