@@ -36,7 +36,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 def _keep_options(command: Any) -> Any:
     for name, kind, words in (
         ("--keep-size", str, "Keep the store below this size, such as 2G."),
-        ("--keep-days", click.FloatRange(min=0), "Keep what is not older."),
+        ("--keep-days", click.FloatRange(min=0), "Keep what is younger than so many days."),
         ("--keep-runs", click.IntRange(min=1), "Keep so many runs and drills of each name."),
     ):
         command = click.option(name, type=kind, help=words)(command)

@@ -246,9 +246,15 @@ def test_drills_at_once_never_collide(tool: Any, write: Callable[..., Path]) -> 
     directories = {row["directory"] for row in rows}
     assert len(directories) == 3
     assert all(row["counts"]["passed"] == 1 for row in rows)
-    assert os.readlink(tool.store / "drills" / "some" / "latest") in {
-        Path(name).name for name in directories
-    }
+    latest_name = os.readlink(tool.store / "drills" / "some" / "latest")
+    assert latest_name in {Path(name).name for name in directories}
+    assert tool.call("prune").returncode == 2
+    pruned = tool.call("prune", "--keep-runs", "1")
+    assert pruned.returncode == 0
+    assert " removed, " in pruned.stdout.splitlines()[-1]
+    kept = {path.name for path in (tool.store / "drills" / "some").iterdir()}
+    assert latest_name in kept, "what latest points to"
+    assert len(kept) in (2, 3), "the link, its drill, and the newest if that is another"
 
 
 @pytest.mark.deep
