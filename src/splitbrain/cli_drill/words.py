@@ -56,7 +56,7 @@ def plan_rows(plan: Plan) -> list[dict[str, Any]]:
                 "name": scenario.name,
                 "workload": scenario.spec.workload,
                 "on": scenario.spec.substrate,
-                "nemesis": _faults(scenario.spec),
+                "nemesis": list(scenario.faults),
                 "bugs": list(scenario.spec.bugs),
                 "expect": scenario.expect,
                 "seeds": [turn.seed for turn in turns if not turn.repeated],
@@ -65,11 +65,6 @@ def plan_rows(plan: Plan) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _faults(spec: Any) -> list[str]:
-    scheduled = [f"{len(spec.schedule)} scheduled"] if spec.schedule else []
-    return [*spec.nemesis, *scheduled]
 
 
 def seed_words(seeds: list[int]) -> str:

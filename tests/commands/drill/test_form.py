@@ -239,6 +239,7 @@ def test_paths_are_relative_to_the_file(
     (only,) = read(write(text)).scenarios
     assert only.spec.schedule[0].f == "start-kill"
     assert only.spec.load == ("../own.py",)
+    assert only.faults == ("schedule here",)
     (shipped,) = read(write(HEAD + 'faults = "vote-not-durable"\nnodes = 3\n')).scenarios
     assert shipped.spec.schedule
 

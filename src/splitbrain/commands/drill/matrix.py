@@ -41,6 +41,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         spec: the test, but for its seed.
         found: by how many seeds an expected invalid must be found; None: by all.
         kinds: an expected invalid shows one of these anomalies; empty: any.
+        schedule: the name of its faults at fixed times; empty if there are none.
     """
 
     name: str
@@ -51,6 +52,12 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     accept: Accept = Accept()
     found: int | None = None
     kinds: tuple[str, ...] = ()
+    schedule: str = ""
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is done to it, for people."""
+        return (*self.spec.nemesis, *([f"schedule {self.schedule}"] if self.schedule else []))
 
 
 class Drill(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +127,7 @@ def _expand(
             accept=form.accept,
             found=form.found,
             kinds=form.kinds,
+            schedule=Path(form.faults).stem if form.faults else "",
         )
 
 

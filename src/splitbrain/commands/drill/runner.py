@@ -277,7 +277,7 @@ class _Course:
             workload=spec.workload,
             system=spec.system,
             substrate=spec.substrate,
-            nemesis=(*spec.nemesis, *(["scheduled"] if spec.schedule else [])),
+            nemesis=scenario.faults,
             bugs=spec.bugs,
             expect=scenario.expect,
             status=status,
