@@ -6,6 +6,7 @@ import glob
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -227,15 +228,27 @@ def test_the_page_names_drills_and_options_that_exist() -> None:
     assert CliRunner().invoke(main, [*words, "--dry-run"]).exit_code == 0
 
 
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """What pip needs of this checkout, apart from it: building leaves files."""
+    copy = tmp_path / "checkout"
+    copy.mkdir()
+    for name in ("pyproject.toml", "setup.py", "README.md"):
+        shutil.copy(ROOT / name, copy)
+    leave = shutil.ignore_patterns("__pycache__", "*.egg-info", "*_pb2*")
+    shutil.copytree(ROOT / "src", copy / "src", ignore=leave)
+    return copy
+
+
 @pytest.mark.deep
 @pytest.mark.processes
 @pytest.mark.parametrize("name", ["github", "gitlab", "action"])
-def test_installing_as_the_templates_do(name: str, place: Path) -> None:
+def test_installing_as_the_templates_do(name: str, place: Path, checkout: Path) -> None:
     """From nothing: an environment of its own, the package installed, the drill run with it."""
     (place / "bin" / "splitbrain").unlink()
     variables = {
-        "DRILL": "drills/tiny.toml", "DEADLINE": "5m", "SHARD": "1/1", "SPLITBRAIN": str(ROOT),
-        "RUNNER_TEMP": str(place), "ACTION_PATH": str(ROOT), "ARGS": "",
+        "DRILL": "drills/tiny.toml", "DEADLINE": "5m", "SHARD": "1/1", "SPLITBRAIN": str(checkout),
+        "RUNNER_TEMP": str(place), "ACTION_PATH": str(checkout), "ARGS": "",
         "GITHUB_OUTPUT": str(place / "out"),
         "CI_NODE_INDEX": "1", "CI_NODE_TOTAL": "1",
     }  # fmt: skip
@@ -243,9 +256,9 @@ def test_installing_as_the_templates_do(name: str, place: Path) -> None:
         # What actions/setup-python gives: a python on the path, to install into.
         subprocess.run([sys.executable, "-m", "venv", str(place / "python")], check=True)
         activate = f". {shlex.quote(str(place / 'python'))}/bin/activate"
-        text = "\n".join(
-            [activate, script("github: Install splitbrain"), script("github: Drill")]
-        )
+        shipped = "python -c \"from splitbrain.results.schema import load; load('drill')\""
+        install, drill = script("github: Install splitbrain"), script("github: Drill")
+        text = "\n".join([activate, install, shipped, drill])
     elif name == "gitlab":
         text = gitlab_script("before_script", "script")
     else:
