@@ -258,7 +258,7 @@ def test_installing_as_the_templates_do(name: str, place: Path, checkout: Path) 
         activate = f". {shlex.quote(str(place / 'python'))}/bin/activate"
         shipped = "python -c \"from splitbrain.results.schema import load; load('drill')\""
         install, drill = script("github: Install splitbrain"), script("github: Drill")
-        text = "\n".join([activate, install, shipped, drill])
+        text = f"{activate}\n{install}\n{shipped}\n{drill}"
     elif name == "gitlab":
         text = gitlab_script("before_script", "script")
     else:
