@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from urllib.parse import quote
 
@@ -22,6 +23,7 @@ from splitbrain.results.text import count
 
 __all__ = ["Cell", "Matrix", "Row", "RunRow", "matrix_of", "rows_of"]
 
+_UNDECIDED = ("pending", "running")
 RUNS_MAX = 100
 """Most runs of a scenario that the page shows, those that are not as expected first."""
 
@@ -134,7 +136,7 @@ def _row(
         before=tuple(
             (symbol(status), status, one.started or one.directory)
             for one in earlier
-            if (status := one.statuses.get(scenario.name)) is not None
+            if (status := one.statuses.get(scenario.name, "pending")) not in _UNDECIDED
         ),
     )
 
@@ -172,6 +174,10 @@ def _run(record: DrillRecord, case: Case, anchor: str) -> RunRow:
     )
 
 
+_Lines = dict[tuple[str, str, tuple[str, ...]], dict[tuple[str, str], list["Row"]]]
+_DENSITY = 4
+
+
 class Cell(msgspec.Struct, frozen=True):
     """The scenarios of one row of the matrix under one column."""
 
@@ -193,26 +199,43 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def matrix_of(rows: Sequence[Row]) -> Matrix | None:
-    """The rows as a matrix: lines that have at least two columns; None if it would say nothing.
+    """The rows as a matrix; None if it would say nothing.
 
-    A drill of many seeded bugs, each under the fault that reveals it, is a list and no matrix: such
-    scenarios are left to the list.
+    A line is shown if it has a neighbour: another column of its own, or a column that it shares with
+    another line.  Many seeded bugs, each under the one fault that reveals it, are a list and no matrix:
+    where too few cells would be filled, lines of a single column are left to the list.
     """
-    ordered = sorted(rows, key=lambda row: row.place)
-    lines: dict[tuple[str, str, tuple[str, ...]], dict[tuple[str, str], list[Row]]] = {}
-    for row in ordered:
+    lines: _Lines = {}
+    for row in sorted(rows, key=lambda row: row.place):
         line = lines.setdefault((row.workload, row.system, row.bugs), {})
         line.setdefault((row.faults, row.substrate), []).append(row)
+    uses = Counter(column for line in lines.values() for column in line)
+    beside = {
+        key: line
+        for key, line in lines.items()
+        if len(line) > 1 or any(uses[column] > 1 for column in line)
+    }
     wide = {key: line for key, line in lines.items() if len(line) > 1}
-    columns = tuple(dict.fromkeys(column for line in wide.values() for column in line))
-    if not wide or 4 * sum(map(len, wide.values())) < len(wide) * len(columns):
+    shown = next((some for some in (beside, wide) if _is_dense(some)), None)
+    if shown is None:
         return None
-    placed = sum(len(cell) for line in wide.values() for cell in line.values())
+    columns = _columns(shown)
+    placed = sum(len(cell) for line in shown.values() for cell in line.values())
     return Matrix(
         columns=columns,
         lines=tuple(
             (key, tuple(Cell(tuple(line.get(column, ()))) for column in columns))
-            for key, line in wide.items()
+            for key, line in shown.items()
         ),
         beside=len(rows) - placed,
     )
+
+
+def _columns(lines: _Lines) -> tuple[tuple[str, str], ...]:
+    return tuple(dict.fromkeys(column for line in lines.values() for column in line))
+
+
+def _is_dense(lines: _Lines) -> bool:
+    """At least a quarter of the cells are filled, and there is more than one."""
+    filled = sum(map(len, lines.values()))
+    return filled > 1 and _DENSITY * filled >= len(lines) * len(_columns(lines))
