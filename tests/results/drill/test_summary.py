@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import threading
 from collections.abc import Callable
@@ -55,7 +56,7 @@ def plain(html: str) -> str:
     return re.sub(r"<!-- -->", "", html)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_no_value_becomes_markup(
     wild: st.SearchStrategy[DrillRecord], data: st.DataObject
@@ -133,6 +134,28 @@ def test_a_section_is_replaced_and_others_stay(drill: DrillRecord, tmp_path: Pat
     assert text.count(b"\n## ") == 1
     assert b"is not finished" not in text
     assert text.endswith(b"-->\nafter\nstill after\n")
+
+
+def test_a_shorter_section_leaves_nothing_behind(drill: DrillRecord, tmp_path: Path) -> None:
+    path = tmp_path / "summary"
+    write_step_summary(drill, path)
+    short = msgspec.structs.replace(drill, scenarios=drill.scenarios[:1])
+    write_step_summary(short, path)
+    assert path.read_bytes() == place_section(b"", short)
+
+
+def test_writers_take_turns(drill: DrillRecord, tmp_path: Path) -> None:
+    path = tmp_path / "summary"
+    writer = threading.Thread(target=write_step_summary, args=(drill, path))
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        writer.start()
+        writer.join(timeout=0.2)
+        assert writer.is_alive()
+        file.write(b"of another drill\n")
+        file.flush()
+    writer.join(timeout=10)
+    assert path.read_bytes().startswith(b"of another drill\n<!--")
 
 
 def test_two_drills_of_a_step_have_a_section_each(drill: DrillRecord, tmp_path: Path) -> None:
