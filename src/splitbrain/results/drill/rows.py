@@ -24,7 +24,7 @@ from splitbrain.results.text import count
 __all__ = ["Cell", "Matrix", "Row", "RunRow", "matrix_of", "rows_of"]
 
 _UNDECIDED = ("pending", "running")
-RUNS_MAX = 100
+RUNS_MAX = 50
 """Most runs of a scenario that the page shows, those that are not as expected first."""
 
 
