@@ -132,6 +132,17 @@ def test_it_fits_the_window_in_both_schemes(
     assert (light[0] < light[1]) is (scheme == "light")
 
 
+def test_it_is_printed_dark_on_white_and_whole(visit: Callable[..., Any]) -> None:
+    page, _ = visit(color_scheme="dark")
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 1040, "height": 700})  # A4 across, at 96 pixels an inch
+    ink = page.evaluate("getComputedStyle(document.querySelector('h1')).color")
+    assert sum(int(part) for part in ink[4:-1].split(",")) < 200
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1040
+    assert page.locator("#query").is_hidden()
+    assert page.get_by_role("button", name="Copy").count() == 0
+
+
 def test_without_javascript_it_is_a_plain_table(visit: Callable[..., Any]) -> None:
     page, _ = visit(java_script_enabled=False)
     assert len(shown(page)) == 9
