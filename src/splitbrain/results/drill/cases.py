@@ -81,7 +81,9 @@ def cases_of(scenario: ScenarioRecord) -> tuple[Case, ...]:
     cases = [_case(run, scenario, name) for run, name in _named(scenario)]
     shown = {case.status for case in cases}
     if scenario.status in ("pending", "running"):
-        cases.append(_aside(scenario, "skipped", f"{scenario.status}: the drill is not finished"))
+        cases.append(
+            _aside(scenario, "skipped", f"{scenario.status}: the drill is not finished")
+        )
     elif scenario.status == "skipped" or scenario.why:
         cases.append(_aside(scenario, "skipped", scenario.why or "it was not run"))
     if scenario.status in ("failed", "error", "unknown") and scenario.status not in shown:
