@@ -289,17 +289,13 @@ def splitbrain_run(request: pytest.FixtureRequest) -> Runner:
 @pytest.fixture
 def splitbrain(request: pytest.FixtureRequest) -> TrialResult:
     """The finished run of the marker ``@pytest.mark.splitbrain(...)``."""
-    words = _marked(request.node)
+    words, expect = _marked(request.node), _expect(request.node)
     words.pop("expect", None)
     one = Runner(request.node).run(words)
-    if one.finished.verdict == "unknown" and _expect(request.node) in (None, "valid"):
-        _maybe_skip(request.config, one)
-    return one
-
-
-def _maybe_skip(config: pytest.Config, one: TrialResult) -> None:
-    if config.getoption("--splitbrain-unknown") == "skip":
+    skips = request.config.getoption("--splitbrain-unknown") == "skip"
+    if skips and one.finished.verdict == "unknown" and expect in (None, "valid"):
         pytest.skip(f"splitbrain: {one.sentence} (seed {one.seed}, {one.report})")
+    return one
 
 
 def _marked(item: pytest.Item) -> dict[str, Any]:
