@@ -55,8 +55,11 @@ def bad(pytester):
     return write
 
 
+PLAIN = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+
+
 def run(pytester, *words):
-    return pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:xdist", *words)
+    return pytester.runpytest_inprocess(*PLAIN, "-p", "no:xdist", *words)
 
 
 def test_a_valid_run_passes(pytester):
@@ -218,9 +221,7 @@ def test_it(splitbrain, n):
 """)
 
     def seeds(*words):
-        done = pytester.runpytest_subprocess(
-            "-p", "no:cacheprovider", "--splitbrain-base-seed", "9", *words
-        )
+        done = pytester.runpytest_subprocess(*PLAIN, "--splitbrain-base-seed", "9", *words)
         done.assert_outcomes(failed=3)
         return sorted(re.findall(r"^seed    (\d+)$", done.stdout.str(), flags=re.MULTILINE))
 
@@ -236,7 +237,7 @@ def test_it(n, pytestconfig):
     from splitbrain.pytest_plugin import _BASE_KEY
     open(f"seed{n}", "w").write(str(pytestconfig.stash[_BASE_KEY]))
 """)
-    done = pytester.runpytest_subprocess("-n", "2")
+    done = pytester.runpytest_subprocess(*PLAIN, "-n", "2")
     done.assert_outcomes(passed=4)
     found = {path.read_text() for path in pytester.path.glob("seed?")}
     assert len(found) == 1
@@ -251,7 +252,7 @@ def test_it():
     assert ours == {"splitbrain", "splitbrain.pytest_plugin"}
     assert not {"numpy", "grpc", "msgspec", "networkx", "click"} & set(sys.modules)
 """)
-    done = pytester.runpytest_subprocess("-p", "no:hypothesispytest")
+    done = pytester.runpytest_subprocess(*PLAIN)
     done.assert_outcomes(passed=1)
     assert "base seed" not in done.stdout.str()
 
