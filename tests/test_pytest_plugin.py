@@ -172,6 +172,61 @@ def test_malformed_requests_are_told_in_a_line(pytester, words, said):
     assert outcomes.get("errors", 0) + outcomes.get("failed", 0) == 1
 
 
+def test_objects_instead_of_names(pytester):
+    pytester.makepyfile("""
+import pytest
+from splitbrain.contracts.spec import TestSpec
+from splitbrain.workloads.register import register
+
+def my_register(spec):
+    return register(spec)
+
+def test_own(splitbrain_run):
+    for workload in (my_register, register(TestSpec(workload="own"))):
+        one = splitbrain_run(workload, nodes=1, time_limit=1)
+        assert one.valid
+        assert one.spec.workload == ("own-my-register" if workload is my_register else "own-register")
+        assert len(one.history) > 100
+        with pytest.raises(pytest.fail.Exception, match="a name, an object, or what makes one"):
+            splitbrain_run(workload, system=3)
+        with pytest.raises(pytest.fail.Exception, match="no frozenset"):
+            splitbrain_run(workload, nemesis=[test_own])
+
+async def two(splitbrain_run):
+    splitbrain_run("register")
+
+def test_inside_a_loop(splitbrain_run):
+    import asyncio
+    with pytest.raises(pytest.fail.Exception, match="call it from a plain function"):
+        asyncio.run(two(splitbrain_run))
+""")
+    run(pytester).assert_outcomes(passed=2)
+
+
+def test_an_interrupt_ends_the_run_in_good_order_and_the_session(pytester):
+    pytester.makepyfile("""
+import os, pytest, signal, threading
+
+@pytest.mark.splitbrain("register", time_limit=100000)
+def test_long(splitbrain):
+    pass
+
+@pytest.fixture(autouse=True)
+def key():
+    threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+def test_after():
+    pass
+""")
+    done = pytester.runpytest_subprocess(*PLAIN)
+    assert done.ret == 2
+    done.stdout.fnmatch_lines(
+        ["*interrupted during *::test_long; <UNKNOWN: unfinished*report.html)*"]
+    )
+    assert "passed" not in done.stdout.str()
+    assert len(list(pytester.path.glob("store/register/*/report.html"))) == 1
+
+
 def test_the_fixture_without_a_marker_is_an_error(pytester):
     pytester.makepyfile("def test_it(splitbrain): pass")
     done = run(pytester)

@@ -151,6 +151,12 @@ def _asks(item: pytest.Item) -> bool:
 # --- collection ---------------------------------------------------------------------------------
 
 
+def pytest_pycollect_makeitem(obj: object) -> list[pytest.Item] | None:
+    """``TestSpec`` and ``Testbed``, imported into a test, are words of the field and no tests."""
+    ours = isinstance(obj, type) and obj.__module__.startswith("splitbrain.")
+    return [] if ours else None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A marked test has the fixture, named or not; ``--splitbrain-repeat`` makes several of it."""
     marked = metafunc.definition.get_closest_marker("splitbrain") is not None
