@@ -28,10 +28,10 @@ _WINDOW_BYTES = 256 * 1024
 _PROBE_BYTES = 16 * 1024
 _LINE_MAX = 400
 _DAY_NS = 86_400_000_000_000
-_SECONDS = re.compile(r"\s*(\d{1,9})\.(\d{1,9}) ")
+_SECONDS = re.compile(r"\s*(\d{1,9})\.(\d{1,9})(?= )")
 _DAYTIME = re.compile(r"(\d\d):(\d\d):(\d\d)\.(\d{1,9})\b")
 _DATE = re.compile(
-    r"\W{0,3}(\d{4})[-/](\d\d)[-/](\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?"
+    r"\W{0,3}(\d{4})[-/](\d\d)[-/](\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?Z?"
 )
 
 Reader = Callable[[str], int | None]
@@ -127,7 +127,7 @@ def _dated_ns(match: re.Match[str]) -> int:
 def _rest(line: str) -> str:
     for pattern in (_SECONDS, _DAYTIME, _DATE):
         if match := pattern.match(line):
-            return line[match.end() :].strip()
+            return line[match.end() :].removeprefix(" ").rstrip()
     return line.rstrip()
 
 

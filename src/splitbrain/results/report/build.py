@@ -24,6 +24,7 @@ from splitbrain.history.op import Op
 from splitbrain.results.bands import Application, bands_of, describe
 from splitbrain.results.evidence import Finding, findings, pick
 from splitbrain.results.report import cards, embed, scatter, strips, tables
+from splitbrain.results.report.advice import advice_for
 from splitbrain.results.report.axis import ms, number, ticks_s
 from splitbrain.results.report.data import ReportData
 from splitbrain.results.report.intervals import (
@@ -364,4 +365,5 @@ def _environment() -> jinja2.Environment:
     environment.filters["number"] = number
     environment.filters["seconds"] = lambda time_ns: f"{time_ns / 1e9:,.3f} s"
     environment.globals["plural"] = plural
+    environment.globals["advice_for"] = advice_for
     return environment

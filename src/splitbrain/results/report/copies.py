@@ -1,31 +1,28 @@
-"""An anomaly's operations to be carried away: as JSON lines, as Jepsen's EDN, and a card as text.
+"""An anomaly's operations to be carried away: as JSON lines and as Jepsen's EDN.
 
-Copies are plain ASCII with everything else escaped, so that what is pasted is what was recorded, and no
-character of it can do anything to the page or the terminal.
+What is hidden or turns the writing direction is escaped, so that what is pasted is what was recorded,
+and no character of it can do anything to the page or the terminal.
 
     >>> op = Op(index=3, time_ns=12, process=0, type="ok", f="read", key="x", value=3)
     >>> print(edn_lines([op]))
-    {:index 3, :time 12, :process 0, :type :ok, :f :read, :value ["x" 3]}
+    {:index 3, :time 12, :type :ok, :process 0, :f :read, :value ["x" 3], :independent true}
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import msgspec
 
-from splitbrain.history.op import NEMESIS, Op
-from splitbrain.results.text import shorten
+from splitbrain.history.edn_write import line_of_op
+from splitbrain.history.op import Op
+from splitbrain.results.text import visible
 
 __all__ = ["TEXT_MAX", "edn_lines", "json_lines"]
 
 TEXT_MAX = 60_000
 """Characters of one copy; operations that would go beyond are named in its last line."""
-
-_KEYWORD = re.compile(r"[A-Za-z*!_?$%&=<>+][A-Za-z0-9*!_?$%&=<>+.#'-]*\Z")
 
 
 def json_lines(ops: Iterable[Op]) -> str:
@@ -42,8 +39,8 @@ def json_lines(ops: Iterable[Op]) -> str:
 
 
 def edn_lines(ops: Iterable[Op]) -> str:
-    """One EDN map a line; a key makes the value a pair, as ``jepsen.independent`` has it."""
-    return _bounded((_edn(_fields(op)) for op in ops), ";")
+    """One EDN map a line, as ``history.edn_write`` has it."""
+    return _bounded((_shown(line_of_op(op)) for op in ops), ";")
 
 
 def _bounded(lines: Iterable[str], comment: str) -> str:
@@ -62,49 +59,17 @@ def _bounded(lines: Iterable[str], comment: str) -> str:
     return "\n".join(kept)
 
 
-class _Word(str):
-    """A keyword."""
+def _shown(line: str) -> str:
+    r"""An EDN line whose hidden characters, which stand in strings alone, are escaped.
+
+    >>> _shown('{:value "a\u202eb"}')
+    '{:value "a\\u202eb"}'
+    """
+    if visible(line) == line:
+        return line
+    return "".join(char if visible(char) == char else _escaped(char) for char in line)
 
 
-def _fields(op: Op) -> dict[_Word, Any]:
-    value = op.value if op.key is None else [op.key, op.value]
-    fields: dict[str, Any] = {"index": op.index}
-    if op.time_ns >= 0:
-        fields["time"] = op.time_ns
-    fields["process"] = _Word("nemesis") if op.process == NEMESIS else op.process
-    fields |= {"type": _Word(op.type), "f": _Word(op.f), "value": value}
-    for name in ("node", "error", "ext"):
-        if getattr(op, name) is not None:
-            fields[name] = getattr(op, name)
-    return {_Word(name): item for name, item in fields.items()}
-
-
-def _edn(value: Any) -> str:
-    """A JSON-able value as EDN; what EDN cannot say plainly becomes a string."""
-    if isinstance(value, _Word):
-        return f":{value}" if _KEYWORD.match(value) else _quoted(value)
-    if value is None:
-        return "nil"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return f"{value}" if -(1 << 63) <= value < 1 << 63 else f"{value}N"
-    if isinstance(value, float):
-        return {"inf": "##Inf", "-inf": "##-Inf", "nan": "##NaN"}.get(repr(value), repr(value))
-    if isinstance(value, str):
-        return _quoted(value)
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_edn(k)} {_edn(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + " ".join(_edn(item) for item in value) + "]"
-    return _quoted(shorten(repr(value), 1_000))
-
-
-def _quoted(text: str) -> str:
-    """JSON's escapes are those of EDN, but for backspace and form feed: EDN numbers them."""
-    quoted = json.dumps(text, ensure_ascii=True)
-    return re.sub(
-        r"\\(.)",
-        lambda m: {"b": "\\u0008", "f": "\\u000c"}.get(m.group(1), m.group()),
-        quoted,
-    )
+def _escaped(char: str) -> str:
+    units = char.encode("utf-16-be", errors="surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
