@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from splitbrain.history.edn import read_edn
@@ -300,31 +300,44 @@ PIECES = st.lists(
                      "[:r 4 nil]", "[[1] 2]", '["r" 1 2]', "]", "1" * 19]),
     max_size=3,
 )  # fmt: skip
+ONES = st.lists(
+    st.sampled_from(["7", "nil", ":r", ":w", '"x"', "[:r 4 nil]", "[1 2]"]), max_size=3
+)
 SHORT = st.fixed_dictionaries(
     {
-        ":process": st.sampled_from(["0", ":nemesis", "-1", "x"]),
-        ":type": st.sampled_from([":invoke", ":info", ":odd"]),
-        ":f": st.sampled_from([":txn", ":read", '"read"']),
-        ":value": PIECES.map(lambda words: f"[{' '.join(words)}]")
+        ":index": st.sampled_from(["0"] * 8 + ["1", ":a"]),
+        ":process": st.sampled_from(["0"] * 6 + [":nemesis", "-1", "x"]),
+        ":type": st.sampled_from([":invoke"] * 4 + [":info", ":odd"]),
+        ":f": st.sampled_from([":txn", ":read"] * 3 + ['"read"']),
+        ":value": (ONES | ONES | PIECES).map(lambda words: f"[{' '.join(words)}]")
         | st.sampled_from(["nil", ":a", '"b, :f 3"', "-1"]),
-    },
-    optional={
-        ":index": st.sampled_from(["0", "1", ":a"]),
-        ":time": st.sampled_from(["5", "-1", "nil"]),
-        ":independent": st.sampled_from(["true", "1"]),
-        ":error": st.sampled_from([":no", '"no"', "nil", "[1]"]),
-        ":node": st.sampled_from(['"n1"', ":n1", "nil"]),
-        ":term": st.sampled_from(["3", ":a", '"s"', "nil", "[1 :a]"]),
-        ":edn": st.just("1"),
-        ":ext": st.just("nil"),
-    },
-)  # fmt: skip
+    }
+)
+MORE = {
+    ":time": ["5", "5", "-1", "nil"],
+    ":independent": ["true", "true", "true", "1"],
+    ":error": [":no", '"no"', "nil", "[1]"],
+    ":node": ['"n1"', ":n1", "nil"],
+    ":term": ["3", ":a", '"s"', "nil", "[1 :a]"],
+    ":edn": ["1"],
+    ":ext": ["nil"],
+}
+MORE_FIELDS = st.lists(
+    st.sampled_from([(name, text) for name, texts in MORE.items() for text in texts]),
+    max_size=2,
+).map(dict)
 
 
-@settings(max_examples=300, deadline=None)
-@given(fields=SHORT)
-def test_the_short_way_gives_what_the_long_way_gives(fields):
-    text = "{" + ", ".join(f"{name} {value}" for name, value in fields.items()) + "}"
+INVOKED = {":index": "0", ":process": "0", ":type": ":invoke", ":f": ":read"}
+
+
+@settings(max_examples=600, deadline=None)
+@given(fields=SHORT, more=MORE_FIELDS)
+@example(fields=INVOKED | {":value": "[nil 3]"}, more={":independent": "true"})
+@example(fields=INVOKED | {":value": "[:r 3]"}, more={":independent": "true"})
+@example(fields=INVOKED | {":value": "[:r -0]"}, more={})
+def test_the_short_way_gives_what_the_long_way_gives(fields, more):
+    text = "{" + ", ".join(f"{name} {value}" for name, value in (fields | more).items()) + "}"
     quick = quick_op(text, 0) if LINE.fullmatch(text) else None
     if quick is not None:
         assert encode_op(quick) == encode_op(op_of_value(next(Reader.of(text).values()), 0, 1))
