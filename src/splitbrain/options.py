@@ -82,7 +82,7 @@ DESCRIBED: Mapping[str, Mapping[str, str]] = {
         "cas-register": "reads, writes and compare-and-swaps over five values",
         "kv": "reads, writes, deletes, compare-and-swaps and appends of single keys",
         "set": "elements are added and must stay; every worker reads all at the end",
-        "unique-ids": "ids from a counter, of which no two may be alike",
+        "unique-ids": "ids from few counters, of which no two may be alike",
     },
     "systems": {"minitikv": "the bundled Raft key-value cluster, shaped like TiKV"},
     "substrates": {

@@ -213,9 +213,19 @@ def test_every_element_is_added_once() -> None:
     assert len(set(added)) == len(added)
 
 
-def test_ids_are_the_values_of_a_counter() -> None:
-    generate = ("generate", None)
-    assert do(made("unique-ids"), Session(), generate, generate, generate) == [1, 2, 3]
+def test_ids_are_the_values_of_counters_that_share_none() -> None:
+    session = Session()
+
+    async def opened(node: str) -> Session:
+        return session
+
+    async def main() -> list[int]:
+        client = await made("unique-ids", keys=3).client(opened).open("n1")
+        ops = [Op(process=p, type="invoke", f="generate") for p in (0, 1, 5, 3, 0, 4)]
+        return [(await client.invoke(op)).value for op in ops]
+
+    assert asyncio.run(main()) == [0, 1, 2, 3, 6, 4]
+    assert session.data == {"ids-0": 6, "ids-1": 4, "ids-2": 2}
 
 
 def test_kv_operations() -> None:

@@ -1,8 +1,9 @@
 """``unique-ids``: every client asks for ids, and no two may be given the same.
 
-The id is the next value of a counter in one raw key, taken by compare-and-swap.  A system whose
+An id is the next value of a counter in a raw key, taken by compare-and-swap.  A system whose
 compare-and-swap decides by what one replica alone knows gives an id twice: once on either side of a
-split.  All workers meet at one key, so what it tests is contention and leadership, not throughput.
+split.  Few counters (``keys``) make workers meet at them; of k counters, number c gives c, k + c,
+2 k + c ..., so that ids of different ones differ.
 """
 
 from __future__ import annotations
@@ -22,26 +23,28 @@ from splitbrain.workloads.by_cas import CONTENDED, change
 
 __all__ = ["OPTIONS", "IdsClient", "unique_ids"]
 
-OPTIONS: Mapping[str, Any] = {"tries": 10}
-"""Options and their defaults: compare-and-swaps for one id."""
-
-KEY = "ids"
+OPTIONS: Mapping[str, Any] = {"keys": 3, "tries": 10}
+"""Options and their defaults: counters, compare-and-swaps for one id."""
 
 
 class IdsClient:
-    """``generate``: the counter's next value."""
+    """``generate``: the next value of the counter that the process's number names."""
 
-    def __init__(self, open_kv: OpenKv, tries: int, session: Kv | None = None) -> None:
+    def __init__(
+        self, open_kv: OpenKv, counters: int, tries: int, session: Kv | None = None
+    ) -> None:
         self._open_kv = open_kv
+        self._counters = counters
         self._tries = tries
         self._session = session
 
     async def open(self, node: str) -> Client:
         """A client with a session of its own."""
-        return IdsClient(self._open_kv, self._tries, await self._open_kv(node))
+        session = await self._open_kv(node)
+        return IdsClient(self._open_kv, self._counters, self._tries, session)
 
     async def setup(self) -> None:
-        """The counter begins absent; nothing to prepare."""
+        """Counters begin absent; nothing to prepare."""
 
     async def invoke(self, op: Op) -> Op:
         """Take the next id."""
@@ -49,7 +52,13 @@ class IdsClient:
             raise HarnessError("this client was not opened")
         if op.f != "generate":
             raise HarnessError(f"unique-ids has no operation {op.f!r}")
-        own = await change(self._session, KEY, lambda seen: (seen or 0) + 1, tries=self._tries)
+        step, first = self._counters, op.process % self._counters
+        own = await change(
+            self._session,
+            f"ids-{first}",
+            lambda seen: first if seen is None else seen + step,
+            tries=self._tries,
+        )
         return msgspec.structs.replace(op, type="ok", value=own)
 
     async def teardown(self) -> None:
@@ -63,12 +72,13 @@ class IdsClient:
 
 def unique_ids(spec: TestSpec) -> Workload:
     """The workload for one test."""
-    tries = int({**OPTIONS, **spec.options}["tries"])
+    option = {**OPTIONS, **spec.options}
+    counters, tries = int(option["keys"]), int(option["tries"])
     return Workload(
         name="unique-ids",
         vocabulary="kv",
         generator=repeat({"f": "generate"}),
-        client=lambda open_kv: IdsClient(open_kv, tries),
+        client=lambda open_kv: IdsClient(open_kv, counters, tries),
         checkers={"unique-ids": UniqueIdsChecker()},
         functions=("generate",),
         answers=frozenset({CONTENDED}),
