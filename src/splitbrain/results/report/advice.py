@@ -66,7 +66,8 @@ _ADVICE: Final[Mapping[str, Advice]] = {
     ),
     "not-linearizable": Advice(
         "no order of the operations explains all answers, though each pair of them may look fine",
-        "the version history below: between which two answers did the value change its mind?",
+        "between which two answers the object changed its mind: the order drawn, and the versions of "
+        "the key where they are told",
     ),
     "divergence": Advice(
         "with all faults healed and all writes over, two nodes give different answers, and will go "

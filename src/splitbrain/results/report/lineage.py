@@ -27,13 +27,17 @@ def applies(line: Sequence[Interval]) -> bool:
 
 
 class Version:
-    """A version and the operations that saw it; moments are indexes of events."""
+    """A version and the operations that saw it; moments are indexes of events.
+
+    ``sure`` are those of ``sights`` that can have seen no other version of the same value.
+    """
 
     def __init__(self, value: Any, write: Interval | None, *, phantom: bool = False) -> None:
         self.value = value
         self.write = write
         self.phantom = phantom
         self.sights: list[Interval] = []
+        self.sure: list[Interval] = []
         self.lost_to: Interval | None = None
 
     @property
@@ -52,7 +56,7 @@ class Version:
     @property
     def known(self) -> int:
         """Index of the first event that shows it: it was acknowledged, or seen."""
-        return min([self.acknowledged, *(end_of(sight) for sight in self.sights)])
+        return min([self.acknowledged, *(end_of(sight) for sight in self.sure)])
 
     @property
     def low(self) -> int:
@@ -109,11 +113,15 @@ def lineage(line: Sequence[Interval], order: Sequence[int]) -> list[Version]:
             continue
         text = value_text(value)
         found = told.get(interval.begin.index)
-        if found is None or value_text(found.value) != text:
-            found = _by_value(interval, by_value.get(text, ()))
+        some = by_value.get(text, ())
+        sure = found is not None and value_text(found.value) == text
+        if not sure:
+            found = _by_value(interval, some)
         if found is None:
             found = phantoms.setdefault(text, Version(value, None, phantom=True))
         found.sights.append(interval)
+        if sure or len(some) <= 1:
+            found.sure.append(interval)
     kept = [
         v for v in made.values() if v.sights or v.write is None or v.write.outcome != "fail"
     ]

@@ -3,7 +3,8 @@
 A *version* is what one write, cas or delete left, or the initial value; ``lineage`` says who saw it.
 
 A version is *known* once its write was acknowledged or somebody saw it, whichever was first.  One
-version is certainly before another if it was known before the other's write began.  So:
+version is certainly before another if it was known before the other's write began.  Where it is not
+sure which of several equal versions a read saw, it is stale only if it is with each of them.  So:
 
 - ``lost``: acknowledged and never seen, nor anything after it, by a read that ought to have seen it;
 - ``stale``: a read saw a version although one certainly after it was known before the read began;
@@ -139,6 +140,9 @@ class _Words:
         self.versions = versions
         self.own = own
         self.timeless = timeless
+        self._copies: dict[str, list[Version]] = {}
+        for version in versions:
+            self._copies.setdefault(value_text(version.value), []).append(version)
         self.known = {id(version): version.known for version in versions}
         self.copies: dict[str, int] = {}
         for version in versions:
@@ -179,12 +183,27 @@ class _Words:
         """Where nothing that a read ought to have seen was ever seen, all of it is lost."""
         for version in self.versions:
             for sight in version.sights:
+                if any(not self.newer(same, sight) for same in self._same(version, sight)):
+                    continue
                 hidden = self.newer(version, sight)
                 for other in hidden if not any(o.sights for o in hidden) else ():
                     other.lost_to = other.lost_to or sight
 
+    def _same(self, version: Version, sight: Interval) -> list[Version]:
+        """All versions of that value that ``sight`` may have seen, if it is not sure which."""
+        if sight in version.sure:
+            return []
+        return [
+            other
+            for other in self._copies.get(value_text(version.value), ())
+            if other.begin < end_of(sight)
+            and (other.write is None or other.write.outcome != "fail")
+        ]
+
     def stale(self, version: Version, sight: Interval) -> Version | None:
         """The newest version, not lost, that ``sight`` ought to have seen instead."""
+        if any(not self.newer(same, sight) for same in self._same(version, sight)):
+            return None
         left = [other for other in self.newer(version, sight) if other.lost_to is None]
         return max(left, key=lambda other: other.begin, default=None)
 
