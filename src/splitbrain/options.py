@@ -36,7 +36,7 @@ WORKLOAD_OPTIONS: Mapping[str, str] = {
     "values": "number of distinct values (cas-register)",
     "ops-per-key-min": "fewest operations of a key",
     "ops-per-key-max": "most operations of a key",
-    "tries": "compare-and-swaps for one change that needs them (kv, set, unique-ids; 10)",
+    "tries": "compare-and-swaps for one change that needs them (kv, set: 10; unique-ids: 20)",
     "linearizable": "set: false lets a read miss an element for a while",
     "promise": "register: linearizable, bounded-staleness or eventual",
     "staleness-bound": "register, bounded-staleness: seconds that a read may lag behind (5)",
@@ -82,7 +82,7 @@ DESCRIBED: Mapping[str, Mapping[str, str]] = {
         "cas-register": "reads, writes and compare-and-swaps over five values",
         "kv": "reads, writes, deletes, compare-and-swaps and appends of single keys",
         "set": "elements are added and must stay; every worker reads all at the end",
-        "unique-ids": "ids from few counters, of which no two may be alike",
+        "unique-ids": "ids from shared counters, of which no two may be alike",
     },
     "systems": {"minitikv": "the bundled Raft key-value cluster, shaped like TiKV"},
     "substrates": {

@@ -221,7 +221,7 @@ def test_ids_are_the_values_of_counters_that_share_none() -> None:
 
     async def main() -> list[int]:
         client = await made("unique-ids", keys=3).client(opened).open("n1")
-        ops = [Op(process=p, type="invoke", f="generate") for p in (0, 1, 5, 3, 0, 4)]
+        ops = [Op(index=i, process=0, type="invoke", f="generate") for i in (0, 1, 5, 3, 0, 4)]
         return [(await client.invoke(op)).value for op in ops]
 
     assert asyncio.run(main()) == [0, 1, 2, 3, 6, 4]

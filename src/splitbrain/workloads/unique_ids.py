@@ -2,8 +2,11 @@
 
 An id is the next value of a counter in a raw key, taken by compare-and-swap.  A system whose
 compare-and-swap decides by what one replica alone knows gives an id twice: once on either side of a
-split.  Few counters (``keys``) make workers meet at them; of k counters, number c gives c, k + c,
-2 k + c ..., so that ids of different ones differ.
+split.  Every worker uses every counter in turn; of k counters, number c gives c, k + c, 2 k + c ...,
+so that ids of different ones differ.
+
+There are several (``keys``) because one counter is unfair: a worker far from the leader is beaten by
+the near ones each time, for ever, as soon as they take ids faster than its compare-and-swap travels.
 """
 
 from __future__ import annotations
@@ -23,12 +26,12 @@ from splitbrain.workloads.by_cas import CONTENDED, change
 
 __all__ = ["OPTIONS", "IdsClient", "unique_ids"]
 
-OPTIONS: Mapping[str, Any] = {"keys": 3, "tries": 10}
+OPTIONS: Mapping[str, Any] = {"keys": 8, "tries": 20}
 """Options and their defaults: counters, compare-and-swaps for one id."""
 
 
 class IdsClient:
-    """``generate``: the next value of the counter that the process's number names."""
+    """``generate``: the next value of the counter whose turn it is, by the operation's index."""
 
     def __init__(
         self, open_kv: OpenKv, counters: int, tries: int, session: Kv | None = None
@@ -52,7 +55,7 @@ class IdsClient:
             raise HarnessError("this client was not opened")
         if op.f != "generate":
             raise HarnessError(f"unique-ids has no operation {op.f!r}")
-        step, first = self._counters, op.process % self._counters
+        step, first = self._counters, op.index % self._counters
         own = await change(
             self._session,
             f"ids-{first}",
