@@ -425,6 +425,11 @@ def test_copy_and_read_in_a_browser(tmp_path: Path) -> None:
                 assert [json.loads(line)["index"] for line in copied.splitlines()] == list(
                     range(8)
                 )
+        # Where the browser refuses both ways, the text is shown selected.
+        page.evaluate("document.execCommand = () => false")
+        page.locator("#anomaly-1 [data-copy=edn-1]").click()
+        page.wait_for_function("getSelection().toString().includes(':type :invoke')")
+        page.locator("#anomaly-1 .copies > summary").click()
         card = page.locator("#anomaly-1")
         for summary, words in (
             ("Versions of key x", "process 4 on n4 had seen 9"),

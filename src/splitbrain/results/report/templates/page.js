@@ -1,6 +1,6 @@
 // Copy, save, and joining everything together.
 
-async function copy(content, button) {
+async function copy(content, button, source) {
   let done = true;
   try {
     await navigator.clipboard.writeText(content);
@@ -12,6 +12,10 @@ async function copy(content, button) {
     area.select();
     done = document.execCommand("copy");
     area.remove();
+  }
+  if (!done && source) {
+    source.closest("details")?.setAttribute("open", "");
+    getSelection().selectAllChildren(source);
   }
   const label = button.textContent;
   button.textContent = done ? "Copied" : "Select and copy by hand";
@@ -44,7 +48,7 @@ function showAnomaly(card) {
 function wire() {
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button");
-    if (button?.dataset.copy) copy(contentOf(button.dataset.copy), button);
+    if (button?.dataset.copy) copy(contentOf(button.dataset.copy), button, $(button.dataset.copy));
     if (button?.dataset.save) save(button.dataset.name, contentOf(button.dataset.save));
     if (button?.dataset.show) showAnomaly($(`anomaly-${button.dataset.show}`));
     if (button?.dataset.zoom) moves[button.dataset.zoom]();
