@@ -38,7 +38,7 @@ Reader = Callable[[str], int | None]
 
 
 class LogLine(NamedTuple):
-    """One line: when in the test, and its text without the time."""
+    """One line: when in the test, and its text without the time and the node's own name."""
 
     time_ns: int
     text: str
@@ -79,7 +79,7 @@ def log_lines_around(
         try:
             with path.open("rb") as file:
                 lines = [
-                    line
+                    LogLine(line.time_ns, line.text.removeprefix(f"{path.stem} "))
                     for window in windows
                     for line in _window(file, path.stat().st_size, window, _reader(wall_ns))
                 ]
