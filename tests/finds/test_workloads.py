@@ -78,6 +78,7 @@ def test_a_bug_is_found_and_its_control_is_valid(
     if workload == "set":
         lost = catch.result.stats["lost"]
         assert lost == catch.result.checkers["set"].stats["lost_count"]
+        assert lost == catch.result.checkers["availability"].stats["lost"]
         assert (lost > 0) == (kind == "lost-element")
     control = trial(msgspec.structs.replace(spec, bugs=()), bug)
     assert control.verdict == "valid", control.result.summary

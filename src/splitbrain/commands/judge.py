@@ -97,7 +97,15 @@ def judge_run(
         budget = Budget(float(spec.options.get("check-seconds", 60)))
     result = compose(checkers).check(history, {}, budget)
     lost = acknowledged_lost(result)
-    return result if lost is None else msgspec.structs.replace(result, stats={"lost": lost})
+    return result if lost is None else _with_lost(result, lost)
+
+
+def _with_lost(result: Result, lost: int) -> Result:
+    """The count among the result's figures, and beside the other figures that a drill may limit."""
+    figures = result.checkers["availability"]
+    figures = msgspec.structs.replace(figures, stats={**figures.stats, "lost": lost})
+    checkers = {**result.checkers, "availability": figures}
+    return msgspec.structs.replace(result, stats={"lost": lost}, checkers=checkers)
 
 
 def acknowledged_lost(result: Result) -> int | None:
