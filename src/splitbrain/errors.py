@@ -22,7 +22,9 @@ it is and exits with ``exit_code``; nothing else in the tree knows exit codes of
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 __all__ = [
     "CannotError",
@@ -38,7 +40,10 @@ __all__ = [
     "Undetermined",
     "UnknownName",
     "Unsupported",
+    "whose",
 ]
+
+_OURS = str(Path(__file__).parent)
 
 
 class SplitbrainError(Exception):
@@ -138,3 +143,24 @@ class Undetermined(Exception):
         super().__init__(f"{code}: {detail}" if detail else code)
         self.code = code
         self.detail = detail
+
+
+def whose(thing: object) -> str:
+    """The name of an object's class (or of a function) and, unless it is ours, its file and line.
+
+    >>> from splitbrain.history.op import Op
+    >>> whose(Op(process=0, type="invoke", f="read"))
+    'Op'
+    """
+    import inspect
+
+    named = thing if inspect.isclass(thing) or inspect.isfunction(thing) else type(thing)
+    name = getattr(named, "__qualname__", repr(named))
+    module = sys.modules.get(getattr(named, "__module__", ""))
+    file = getattr(module, "__file__", None)
+    if file is None or file.startswith(_OURS):
+        return name
+    try:
+        return f"{name} ({file}:{inspect.getsourcelines(named)[1]})"
+    except (OSError, TypeError):  # its source cannot be read
+        return f"{name} ({file})"

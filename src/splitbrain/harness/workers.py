@@ -18,7 +18,12 @@ from typing import Any
 from splitbrain.contracts.nemesis import Nemesis
 from splitbrain.contracts.workload import Client
 from splitbrain.errors import Definite, HarnessError, Undetermined
-from splitbrain.harness.validate import check_client, check_client_answer, check_nemesis_answer
+from splitbrain.harness.validate import (
+    awaited,
+    check_client,
+    check_client_answer,
+    check_nemesis_answer,
+)
 from splitbrain.history.op import Op
 
 __all__ = ["ClientWorker", "Finished", "NemesisWorker", "Worker", "one_line"]
@@ -157,7 +162,8 @@ class NemesisWorker(Worker):
         self._nemesis = nemesis
 
     async def _answer(self, op: Op) -> Op:
-        return check_nemesis_answer(op, await self._nemesis.invoke(op))
+        asked = self._nemesis.invoke(op)
+        return check_nemesis_answer(op, await awaited(asked, self._nemesis, "invoke"))
 
 
 class ClientWorker(Worker):
@@ -174,7 +180,7 @@ class ClientWorker(Worker):
     async def open(self) -> Client:
         """Open the client if there is none."""
         if self.client is None:
-            opened = await self._factory.open(self.node)
+            opened = await awaited(self._factory.open(self.node), self._factory, "open")
             self.client = check_client(opened, self._factory, self.node)
         return self.client
 
@@ -201,7 +207,8 @@ class ClientWorker(Worker):
                 await asyncio.sleep(_REOPEN_PAUSE_S)
                 return _ended(op, "fail", f"no-client: {one_line(exc)}")
         try:
-            return check_client_answer(op, await client.invoke(op))
+            asked = awaited(client.invoke(op), client, "invoke")
+            return check_client_answer(op, await asked, client)
         except Definite as exc:
             ext = None
             if exc.observed is not None or exc.code == "cas-mismatch":

@@ -37,22 +37,39 @@ _THINK_LIMIT = 100_000
 
 
 def instant(op: Op, random: Stream) -> tuple[int, Op]:
-    """Everything succeeds at once."""
+    """Everything succeeds at once.
+
+    >>> [op.time_ns for op in simulate([{"f": "a"}, {"f": "b"}], completion=instant)]
+    [0, 0, 0, 0]
+    """
     return 0, replace(op, type="ok")
 
 
 def perfect(op: Op, random: Stream) -> tuple[int, Op]:
-    """Everything succeeds in 10 ns."""
+    """Everything succeeds in 10 ns.
+
+    >>> [(op.time_ns, op.type) for op in simulate({"f": "a"}, completion=perfect)]
+    [(0, 'invoke'), (10, 'ok')]
+    """
     return _LATENCY_NS, replace(op, type="ok")
 
 
 def perfect_info(op: Op, random: Stream) -> tuple[int, Op]:
-    """Every operation's outcome is unknown, after 10 ns."""
+    """Every operation's outcome is unknown, after 10 ns.
+
+    >>> [(op.time_ns, op.type) for op in simulate({"f": "a"}, completion=perfect_info, seed=3)]
+    [(0, 'invoke'), (10, 'info')]
+    """
     return _LATENCY_NS, replace(op, type="info")
 
 
 def imperfect(op: Op, random: Stream) -> tuple[int, Op]:
-    """Each operation is ok, fails or stays unknown, with equal chance, after 10 ns."""
+    """Each operation is ok, fails or stays unknown, with equal chance, after 10 ns.
+
+    >>> history = simulate([{"f": "a"} for _ in range(99)], completion=imperfect)
+    >>> sorted({op.type for op in history})
+    ['fail', 'info', 'invoke', 'ok']
+    """
     return _LATENCY_NS, replace(op, type=random.choice(("ok", "fail", "info")))
 
 
