@@ -23,7 +23,8 @@ SEEDS = range(1, 6)
 
 FOUND_HERE: dict[str, dict[str, Any]] = {
     "ack-on-append": {"nemesis": ("partition",)},
-    "timeout-is-fail": {"nemesis": ("partition", "pause")},
+    # A short patience, so that faults of a few seconds make many calls time out.
+    "timeout-is-fail": {"nemesis": ("partition", "pause"), "options": {"op-timeout": 0.5}},
     "no-conflict-truncate": {"nemesis": ("partition",), "rate_hz": 200.0},
     "append-no-fsync": {"nemesis": ("power",)},
     "quorum-off-by-one": {"nemesis": ("partition", "kill")},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -165,7 +166,7 @@ def on_stand(
         options={name.replace("_", "-"): value for name, value in settings.items()},
     )
     system, random = Minitikv(), Random(seed)
-    label = "test" if directory is None else f"test-{directory.parent.name}-{directory.name}"
+    label = f"test-{os.getpid()}-{directory.parent.name}" if directory else "test"
     site = Site(
         spec=spec,
         directory=None if directory is None else str(directory),

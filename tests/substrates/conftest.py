@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -45,7 +46,8 @@ class Case:
         self.directory: Path | None = directory
         self.nodes: tuple[str, ...] = ("n1", "n2", "n3")
         self.options: dict[str, Any] = {}
-        self.label = f"test-{directory.parent.name}-{directory.name}"
+        # Workers of one session have test directories of the same names.
+        self.label = f"test-{os.getpid()}-{directory.parent.name}-{directory.name}"
         self.journal: Journal = NullJournal()
         self.events: list[Mapping[str, Any]] = []
         self.power = False
