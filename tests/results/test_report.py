@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
-import itertools
 import json
 import re
 import sys
@@ -22,8 +21,10 @@ from splitbrain.checkers.verdict import Anomaly, Result
 from splitbrain.history.history import History
 from splitbrain.history.op import NEMESIS, Op
 from splitbrain.results.report import ReportData, build, build_report, write_report
-from splitbrain.results.report.embed import choose, pack
-from splitbrain.results.report.intervals import Interval, intervals_of, lanes_of
+from splitbrain.results.report import over_time as over
+from splitbrain.results.report.embed import pack
+from splitbrain.results.report.frame import frame_of
+from splitbrain.results.report.sample import choose
 
 GetSample = Callable[[str], ReportData]
 VOID = {"meta", "link", "input", "br", "path", "rect", "circle"}
@@ -139,7 +140,8 @@ def test_a_history_without_times_shows_its_order() -> None:
     outline = Outline(build_report(ReportData(result=result, history=history)))
     assert "This history holds no times" in outline.text
     assert not [line for line in outline.lines if "Latency" in line or "second" in line]
-    assert "### Operations by worker (1 worker)" in outline.lines
+    assert "### Operations, a row for each worker" in outline.lines
+    assert not [line for line in outline.lines if "Share answered" in line]
     assert "-0.00" not in outline.text
     assert " -1 ns" not in outline.text
 
@@ -283,13 +285,17 @@ def test_a_part_that_fails_is_told_and_costs_nothing_else(
     def fail(*_args: object, **_more: object) -> None:
         raise ZeroDivisionError("no picture today")
 
-    for module in (build.strips, build.scatter, build.cards, build.embed):
-        for name in ("rate_strip", "timeline_strip", "cards_of", "pack"):
-            if hasattr(module, name):
-                monkeypatch.setattr(module, name, fail)
+    for module, name in (
+        (over.overview, "rate_strip"),
+        (over.scatter, "timeline_strip"),
+        (build.cards, "cards_of"),
+        (over.embed, "pack"),
+    ):
+        monkeypatch.setattr(module, name, fail)
     outline = Outline(build_report(sample("stale-read")))
     assert outline.lines[0].startswith("# INVALID A stale read")
     assert "The rate could not be shown: ZeroDivisionError: no picture today" in outline.text
+    assert "4 parts of this page could not be made" in outline.text
     assert "### Latency of read" in outline.lines
 
 
@@ -318,36 +324,22 @@ def unpacked(text: str) -> dict[str, Any]:
 
 
 def test_all_operations_are_in_the_page(sample: GetSample) -> None:
-    history = sample("stale-read").history
-    intervals = intervals_of(history)
-    columns = unpacked(pack(intervals, lanes_of(intervals, 10, history[-1].time_ns)))
+    frame = frame_of(sample("stale-read").history)
+    workers = frame.workers(10, frame.last_ns)
+    columns = unpacked(pack(frame, choose(frame, ()), workers))
     total, indexes = 0, []
     for step in columns["i"]:
         total += step
         indexes.append(total)
-    assert indexes == [interval.begin.index for interval in intervals]
-    place = next(i for i, interval in enumerate(intervals) if interval.begin.f == "cas")
+    assert indexes == [interval.begin.index for interval in frame]
+    place = next(i for i, interval in enumerate(frame) if interval.begin.f == "cas")
+    interval = frame[place]
     texts = columns["texts"]
-    assert texts[columns["a"][place]] == json.dumps(intervals[place].begin.value)
-    assert (
-        columns["d"][place]
-        == (intervals[place].end.time_ns - intervals[place].start_ns) // 1000
-    )  # type: ignore[union-attr]
+    assert texts[columns["a"][place]] == json.dumps(interval.begin.value)
+    assert interval.end is not None
+    assert columns["d"][place] == (interval.end.time_ns - interval.start_ns) // 1000
+    assert texts[columns["n"][place]] == interval.node
     assert max(columns["w"]) == 9
-
-
-def test_too_many_operations_keep_those_near_an_anomaly() -> None:
-    ops = [
-        Interval(Op(index=i, time_ns=i, process=0, type="invoke", f="r"), None)
-        for i in range(30_000)
-    ]
-    kept = [interval.begin.index for interval in choose(ops, [20_500], limit=5_000)]
-    assert len(kept) <= 5_001
-    assert set(range(19_500, 21_500)) <= set(kept)
-    assert kept == sorted(set(kept))
-    rest = [index for index in kept if index < 19_000]
-    steps = {b - a for a, b in itertools.pairwise(rest)}
-    assert len(steps) == 1, "the rest is an even share"
 
 
 def test_workers_keep_their_row_and_strangers_share_rows() -> None:
@@ -355,11 +347,11 @@ def test_workers_keep_their_row_and_strangers_share_rows() -> None:
         return Op(time_ns=at, process=process, type=kind, f="r")
 
     events = [op(0, 0, "invoke"), op(5, 0, "info"), op(7, 10, "invoke"), op(9, 10, "ok")]
-    intervals = intervals_of(History(events))
-    assert lanes_of(intervals, 10, 9) == {0: 0, 10: 0}
-    assert lanes_of(intervals, 0, 9) == {0: 0, 10: 0}
-    overlapping = intervals_of(History([op(0, 0, "invoke"), op(1, 10, "invoke")]))
-    assert lanes_of(overlapping, 0, 9) == {0: 0, 10: 1}
+    frame = frame_of(History(events))
+    assert frame.workers(10, 9).tolist() == [0, 0]
+    assert frame.workers(0, 9).tolist() == [0, 0]
+    overlapping = frame_of(History([op(0, 0, "invoke"), op(1, 10, "invoke")]))
+    assert overlapping.workers(0, 9).tolist() == [0, 1]
 
 
 def test_a_large_history_makes_a_small_page(

@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import numpy.typing as npt
+
 __all__ = ["LogAxis", "ms", "nice_step", "number", "ticks_s"]
 
 
@@ -55,6 +58,12 @@ class LogAxis:
         """Pixels from the top."""
         place = (math.log10(max(1.0, value_us)) - self.low) / (self.high - self.low)
         return self.height * (1 - min(1.0, max(0.0, place)))
+
+    def heights(self, values_us: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Pixels from the top of many values."""
+        place = (np.log10(np.maximum(1.0, values_us)) - self.low) / (self.high - self.low)
+        heights: npt.NDArray[np.float64] = self.height * (1 - np.clip(place, 0.0, 1.0))
+        return heights
 
     def ticks(self) -> list[tuple[float, str]]:
         """(pixels from the top, label) of each power of ten."""

@@ -31,6 +31,8 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
             (``leader``, ``follower``, ``candidate``, ``start`` ...) and ``term``.
         log_tails: node -> the last lines of its log.
         log_lines: node -> lines of its log around the anomalies, each (time in the test in ns, text).
+        answers: words of error by which a ``fail`` is an answer and no refusal (``cas-mismatch``).
+        notes: what was left out while the run was read.
         legend: fault (``partition``, or ``start-partition``) -> words.
         facts: about the run, all optional: ``command`` (run it again), ``run`` (where it lies),
             ``times`` (name -> seconds, such as ``election_timeout``), ``outside`` (names of faults
@@ -45,5 +47,7 @@ class ReportData(msgspec.Struct, frozen=True, kw_only=True):
     events: Sequence[Mapping[str, Any]] = ()
     log_tails: Mapping[str, Sequence[str]] = {}
     log_lines: Mapping[str, Sequence[tuple[int, str]]] = {}
+    answers: frozenset[str] = frozenset()
+    notes: Sequence[str] = ()
     legend: Mapping[str, str] = {}
     facts: Mapping[str, Any] = {}

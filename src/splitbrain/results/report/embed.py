@@ -1,9 +1,8 @@
-"""Every operation of the run inside the page, small: for search, links and zooming in.
+"""The operations of a page, packed small: for search, links and zooming in.
 
 Operations are written as columns (numbers as differences to the one before, texts as positions in a
-table), then as JSON, gzip and base64: some 12 bytes an operation.  Browsers unpack it themselves.
-Beyond ``LIMIT`` operations the page keeps all of those near an anomaly and an even share of the rest,
-and says so.
+table), then as JSON, gzip and base64: some 15 bytes an operation.  Browsers unpack it themselves.
+Which operations these are in a large run, ``sample`` decides.
 """
 
 from __future__ import annotations
@@ -11,23 +10,24 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from markupsafe import Markup
 
-from splitbrain.results.report.intervals import Interval
-from splitbrain.results.text import key_text, shorten, value_text
+from splitbrain.results.report.brief import brief, cut
+from splitbrain.results.report.frame import Frame
+from splitbrain.results.report.sample import Sample
+from splitbrain.results.text import key_text, value_text
 
-__all__ = ["LIMIT", "choose", "pack", "script_json"]
+__all__ = ["pack", "script_json"]
 
-LIMIT = 200_000
-"""Most operations that a page holds; 100,000 take about 1.5 MB."""
+Ints = npt.NDArray[np.int64]
 
-_TEXT_BUDGET = 12_000_000
+_TEXT_BUDGET = 6_000_000
 """Characters of values in a page, before compression; long values are cut to keep to it."""
 
-_OUTCOMES = {"ok": 0, "fail": 1, "info": 2}
 _ABSENT = -1
 
 
@@ -43,24 +43,6 @@ def script_json(value: Any) -> Markup:
     return Markup(text)  # noqa: S704 - escaped just above
 
 
-def choose(
-    intervals: Sequence[Interval], near: Iterable[int], limit: int = LIMIT
-) -> list[Interval]:
-    """All intervals, or ``limit`` of them: those around the positions ``near``, then every k-th."""
-    total = len(intervals)
-    if total <= limit:
-        return list(intervals)
-    kept: set[int] = set()
-    around = 1_000
-    for position in near:
-        if len(kept) > limit // 2:
-            break
-        kept.update(range(max(0, position - around), min(total, position + around)))
-    step = -(-total // max(1, limit - len(kept)))
-    kept.update(range(0, total, step))
-    return [intervals[position] for position in sorted(kept)]
-
-
 class _Texts:
     """Interned texts; small numbers and common words are asked for again and again."""
 
@@ -71,7 +53,7 @@ class _Texts:
         self._length_max = length_max
 
     def text(self, text: str) -> int:
-        text = shorten(text, self._length_max)
+        text = cut(text, self._length_max)
         place = self._places.get(text)
         if place is None:
             place = self._places[text] = len(self.table)
@@ -85,51 +67,63 @@ class _Texts:
         # Keyed by type too: True == 1 and 1 == 1.0, but they do not look alike.
         simple = (type(value), value) if isinstance(value, int | str) else None
         if simple is None:
-            return self.text(value_text(value))
+            return self.text(value_text(brief(value, self._length_max)))
         place = self._known.get(simple)
         if place is None:
-            place = self._known[simple] = self.text(value_text(value))
+            place = self.text(value_text(brief(value, self._length_max)))
+            if not isinstance(value, str) or len(value) < self._length_max:
+                self._known[simple] = place
         return place
 
     def name(self, name: Any) -> int:
         """Position of a name (key, node, function), which is shown without quotes."""
         return _ABSENT if name is None else self.text(key_text(name))
 
+    def column(self, places: Ints, names: list[str]) -> list[int]:
+        """Positions of a column whose numbers are places in ``names``."""
+        used, inverse = np.unique(places, return_inverse=True)
+        here = [self.text(names[at]) if at >= 0 else _ABSENT for at in used.tolist()]
+        column: list[int] = np.asarray(here, np.int64)[inverse].tolist()
+        return column
 
-def _deltas(numbers: Iterable[int]) -> list[int]:
-    out, last = [], 0
-    for number in numbers:
-        out.append(number - last)
-        last = number
+
+def _deltas(numbers: Ints) -> list[int]:
+    out: list[int] = np.diff(numbers, prepend=0).tolist()
     return out
 
 
-def pack(intervals: Sequence[Interval], workers: dict[int, int]) -> str:
-    """Columns of ``intervals`` as base64 text of gzipped JSON; ``workers`` maps process to row."""
-    texts = _Texts(max(80, min(4_000, _TEXT_BUDGET // max(1, len(intervals)))))
-    ends = [interval.end for interval in intervals]
-    begins = [interval.begin for interval in intervals]
+def pack(frame: Frame, sample: Sample, workers: Ints) -> str:
+    """Columns of the sample's operations as base64 text of gzipped JSON.
+
+    ``workers`` is the worker of each row of the frame.
+    """
+    rows = sample.rows
+    length = max(80, min(4_000, _TEXT_BUDGET // max(1, 2 * len(rows))))
+    texts = _Texts(length)
+    pairs = [frame.events_of(row) for row in rows.tolist()]
+    first = np.fromiter((begin.index for begin, _ in pairs), np.int64, len(rows))
+    last = np.fromiter(
+        (end.index if end is not None else begin.index for begin, end in pairs),
+        np.int64,
+        len(rows),
+    )
+    took = frame.took_ns[rows]
     columns = {
-        "i": _deltas(op.index for op in begins),
-        "e": [
-            end.index - op.index if end is not None else 0
-            for op, end in zip(begins, ends, strict=True)
-        ],
-        "t": _deltas(op.time_ns // 1_000 for op in begins),
-        "d": [
-            (end.time_ns - op.time_ns) // 1_000 if end is not None else _ABSENT
-            for op, end in zip(begins, ends, strict=True)
-        ],
-        "p": [op.process for op in begins],
-        "w": [workers.get(op.process, 0) for op in begins],
-        "o": [_OUTCOMES[interval.outcome] for interval in intervals],
-        "f": [texts.name(op.f) for op in begins],
-        "k": [texts.name(interval.key) for interval in intervals],
-        "a": [texts.value(op.value) for op in begins],
-        "r": [texts.value(end.value) if end is not None else _ABSENT for end in ends],
-        "n": [texts.name(interval.node) for interval in intervals],
-        "x": [texts.name(end.error) if end is not None else _ABSENT for end in ends],
-        "g": [texts.value(end.ext) if end is not None else _ABSENT for end in ends],
+        "i": _deltas(first),
+        "e": (last - first).tolist(),
+        "t": _deltas(frame.start_ns[rows] // 1_000),
+        "d": np.where(took >= 0, took // 1_000, _ABSENT).tolist(),
+        "p": frame.process[rows].tolist(),
+        "w": workers[rows].tolist(),
+        "o": frame.outcome[rows].tolist(),
+        "f": texts.column(frame.f[rows], frame.functions),
+        "k": texts.column(frame.key[rows], frame.keys),
+        "n": texts.column(frame.node[rows], frame.nodes),
+        "a": [texts.value(begin.value) for begin, _ in pairs],
+        "r": [texts.value(end.value) if end is not None else _ABSENT for _, end in pairs],
+        "x": [texts.name(end.error) if end is not None else _ABSENT for _, end in pairs],
+        "g": [texts.value(end.ext) if end is not None else _ABSENT for _, end in pairs],
+        "s": sample.even.astype(np.int64).tolist(),
     }
     document = json.dumps({"texts": texts.table, **columns}, separators=(",", ":"))
     packed = gzip.compress(document.encode(), compresslevel=6, mtime=0)

@@ -10,7 +10,7 @@ interval of no length, so that nothing of the evidence is lost.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -21,7 +21,6 @@ __all__ = [
     "Interval",
     "intervals_of",
     "lanes_of",
-    "ordered_by_event",
     "owned",
     "owners_of",
     "worker_of",
@@ -93,17 +92,6 @@ def intervals_of(history: Iterable[Op]) -> list[Interval]:
     return [interval for interval in found if interval is not None]
 
 
-def ordered_by_event(history: Sequence[Op]) -> Sequence[Op] | None:
-    """A history without times as one that takes a second an event; None if it has times.
-
-    Recorded histories of other tools often hold an order and no clock.  Their pictures then show
-    the order, and the page says so.
-    """
-    if not len(history) or any(op.time_ns > 0 for op in history):
-        return None
-    return [msgspec.structs.replace(op, time_ns=op.index * 1_000_000_000) for op in history]
-
-
 def owners_of(intervals: Iterable[Interval], events: Iterable[int]) -> dict[int, Interval]:
     """For each of those events the interval that it begins or ends."""
     wanted = set(events)
@@ -127,19 +115,12 @@ def worker_of(process: int, concurrency: int) -> int:
     return process % concurrency if concurrency > 0 else process
 
 
-def lanes_of(
-    intervals: Iterable[Interval], concurrency: int, horizon_ns: int
-) -> dict[int, int]:
+def lanes_of(spans: Mapping[int, tuple[int, int]], concurrency: int) -> dict[int, int]:
     """The row of each process in a timeline: its worker, where the number of workers is known.
 
     Else processes share a row when one begins after the other has ended, so that a history full of
-    crashed processes still fits a page.
+    crashed processes still fits a page.  ``spans``: process -> when it began and ended.
     """
-    spans: dict[int, tuple[int, int]] = {}
-    for interval in intervals:
-        process, stop_ns = interval.begin.process, interval.until_ns(horizon_ns)
-        first_ns, last_ns = spans.get(process, (interval.start_ns, stop_ns))
-        spans[process] = (min(first_ns, interval.start_ns), max(last_ns, stop_ns))
     if concurrency > 0:
         return {process: worker_of(process, concurrency) for process in spans}
     rows: dict[int, int] = {}

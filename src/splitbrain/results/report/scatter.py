@@ -2,142 +2,158 @@
 
 With many operations several fall on one pixel.  What is drawn then is one mark for each small cell of
 the picture, and of the operations in a cell the one with the worst outcome: thinning can hide a
-success behind a failure, never a failure behind a success.  The page's script redraws both from all
-operations when the reader zooms in.
+success behind a failure, never a failure behind a success.  The page's script redraws both from the
+operations that the page holds when the reader zooms in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
+import numpy as np
+import numpy.typing as npt
 from markupsafe import Markup
 
 from splitbrain.results.bands import Application
 from splitbrain.results.report.axis import LogAxis, ms, number
-from splitbrain.results.report.intervals import Interval
+from splitbrain.results.report.frame import INFO, OUTCOMES, Frame
 from splitbrain.results.report.strips import Label, Strip, backdrop
-from splitbrain.results.text import plural, visible
+from splitbrain.results.text import count, plural, visible
 
-__all__ = ["latency_strips", "timeline_strip"]
+__all__ = ["LANE", "latency_strips", "timeline_strip"]
+
+Ints = npt.NDArray[np.int64]
 
 _FUNCTIONS_MAX = 5
 _COLUMNS = 640
 _CELL_PX = 3.0
-_WORST = {"ok": 0, "fail": 1, "info": 2}
+_ROWS_MAX = 64
 LANE = 14
 
 
 def latency_strips(
-    intervals: Sequence[Interval],
-    bands: Sequence[Application],
-    horizon_ns: int,
-    height: float = 112,
+    frame: Frame, bands: Sequence[Application], horizon_ns: int, height: float = 112
 ) -> list[Strip]:
     """One scatter for each of the commonest functions, all on one scale."""
-    done = [i for i in intervals if i.end is not None and i.end is not i.begin]
-    if not done or horizon_ns <= 0:
+    done = np.flatnonzero((frame.end >= 0) & (frame.end != frame.begin))
+    if not len(done) or horizon_ns <= 0:
         return []
-    tally: dict[str, int] = {}
-    low, high = float("inf"), 0.0
-    for interval in done:
-        tally[interval.begin.f] = tally.get(interval.begin.f, 0) + 1
-        latency = _latency_us(interval)
-        low, high = min(low, latency), max(high, latency)
-    axis = LogAxis(low, high, height)
-    functions = sorted(tally, key=lambda f: (-tally[f], f))[:_FUNCTIONS_MAX]
+    took = frame.took_ns[done]
+    axis = LogAxis(float(took.min()) / 1e3, float(took.max()) / 1e3, height)
+    tally = np.bincount(frame.f[done], minlength=len(frame.functions))
+    common = sorted(np.flatnonzero(tally), key=lambda f: (-tally[f], frame.functions[f]))
     shared = str(backdrop(bands, horizon_ns, height))
     end = number(ms(horizon_ns))
     shared += "".join(f'<path class="grid" d="M0 {number(y)}H{end}"/>' for y, _ in axis.ticks())
-    by_function: dict[str, list[Interval]] = {f: [] for f in functions}
-    for interval in done:
-        if interval.begin.f in by_function:
-            by_function[interval.begin.f].append(interval)
     return [
         Strip(
             name=f"latency-{place}",
-            title=f"Latency of {visible(f)}",
+            title=f"Latency of {frame.functions[f]}",
+            told=f"{plural(int(tally[f]), 'operation')}",
             height=height,
-            svg=Markup(shared + _dots(by_function[f], axis, horizon_ns)),  # noqa: S704 - numbers
+            svg=Markup(  # noqa: S704 - numbers only
+                shared + _dots(frame, done[frame.f[done] == f], axis, horizon_ns)
+            ),
             gutter=tuple(Label(text, y) for y, text in axis.ticks()),
             attributes={
-                "kind": "latency", "f": f, "low": str(axis.low), "high": str(axis.high),
+                "kind": "latency", "f": frame.functions[f],
+                "low": str(axis.low), "high": str(axis.high),
             },
         )
-        for place, f in enumerate(functions)
+        for place, f in enumerate(common[:_FUNCTIONS_MAX])
     ]  # fmt: skip
 
 
-def _latency_us(interval: Interval) -> float:
-    assert interval.end is not None
-    return (interval.end.time_ns - interval.begin.time_ns) / 1e3
+def _thinned(cells: Ints, outcome: Ints) -> Ints:
+    """Of the operations in one cell the first with the worst outcome: their places, by cell."""
+    order = np.lexsort((np.arange(len(cells)), -outcome, cells))
+    chosen = np.ones(len(order), np.bool_)
+    chosen[1:] = cells[order][1:] != cells[order][:-1]
+    return order[chosen]
 
 
-def _dots(intervals: Iterable[Interval], axis: LogAxis, horizon_ns: int) -> str:
-    cells: dict[tuple[int, int], tuple[str, float, float]] = {}
-    column_ns = max(1.0, horizon_ns / _COLUMNS)
-    for interval in intervals:
-        y = axis.y(_latency_us(interval))
-        cell = (int(interval.start_ns / column_ns), int(y / _CELL_PX))
-        known = cells.get(cell)
-        if known is None or _WORST[known[0]] < _WORST[interval.outcome]:
-            cells[cell] = (interval.outcome, ms(interval.start_ns), y)
-    return _paths("dots", ((o, f"M{number(x)} {y:.1f}h0") for o, x, y in cells.values()))
+def _dots(frame: Frame, rows: Ints, axis: LogAxis, horizon_ns: int) -> str:
+    y = axis.heights(frame.took_ns[rows] / 1e3)
+    columns = (frame.start_ns[rows] / max(1.0, horizon_ns / _COLUMNS)).astype(np.int64)
+    cells = columns * 4096 + (y / _CELL_PX).astype(np.int64)
+    kept = np.sort(_thinned(cells, frame.outcome[rows]))
+    marks = (
+        (int(o), f"M{number(x)} {v:.1f}h0")
+        for o, x, v in zip(
+            frame.outcome[rows][kept].tolist(),
+            (frame.start_ns[rows][kept] / 1e6).tolist(),
+            y[kept].tolist(),
+            strict=True,
+        )
+    )
+    return _paths("dots", marks)
 
 
-def _paths(kind: str, pieces: Iterable[tuple[str, str]]) -> str:
+def _paths(kind: str, pieces: Iterable[tuple[int, str]]) -> str:
     """One path for each outcome; dots of info have a core over them, which makes them rings."""
-    drawn: dict[str, list[str]] = {"ok": [], "fail": [], "info": []}
+    drawn: list[list[str]] = [[], [], []]
     for outcome, piece in pieces:
         drawn[outcome].append(piece)
-    paths = [(f"{kind} {outcome}", "".join(parts)) for outcome, parts in drawn.items()]
+    paths = [
+        (f"{kind} {name}", "".join(parts)) for name, parts in zip(OUTCOMES, drawn, strict=True)
+    ]
     if kind == "dots":
-        paths.append((f"{kind} info core", paths[-1][1]))
+        paths.append((f"{kind} info core", paths[INFO][1]))
     return "".join(f'<path class="{name}" d="{d}"/>' for name, d in paths)
 
 
 def timeline_strip(
-    intervals: Sequence[Interval],
-    workers: Mapping[int, int],
+    frame: Frame,
+    workers: Ints,
     bands: Sequence[Application],
     horizon_ns: int,
-    suspects: Iterable[Interval] = (),
+    suspects: Sequence[int] = (),
 ) -> Strip | None:
-    """A lane for each worker with its operations from invocation to completion."""
-    if not intervals or horizon_ns <= 0:
+    """A lane for each worker with its operations from invocation to completion.
+
+    Args:
+        frame: the operations.
+        workers: the worker of each.
+        bands: faults, drawn behind.
+        horizon_ns: end of the axis.
+        suspects: rows of operations that take part in an anomaly.
+    """
+    if not len(frame) or horizon_ns <= 0:
         return None
-    rows = sorted(set(workers.values()))
-    place = {row: number_ for number_, row in enumerate(rows)}
-    height = len(rows) * LANE
+    names, lanes = np.unique(workers, return_inverse=True)
+    rows = min(len(names), _ROWS_MAX)
+    height = rows * LANE
     column_ns = max(1.0, horizon_ns / _COLUMNS)
-    cells: dict[tuple[int, int], Interval] = {}
-    for interval in intervals:
-        cell = (workers[interval.begin.process], int(interval.start_ns / column_ns))
-        known = cells.get(cell)
-        if known is None or _WORST[known.outcome] < _WORST[interval.outcome]:
-            cells[cell] = interval
-    pieces = []
-    for (row, _), interval in cells.items():
-        width = max(interval.until_ns(horizon_ns) - interval.start_ns, column_ns * 0.9)
-        y = place[row] * LANE + LANE / 2
-        pieces.append(
-            (
-                interval.outcome,
-                f"M{number(ms(interval.start_ns))} {number(y)}h{number(width / 1e6)}",
-            )
+    shown = np.flatnonzero(lanes < rows)
+    cells = lanes[shown] * 4096 + (frame.start_ns[shown] / column_ns).astype(np.int64)
+    kept = shown[np.sort(_thinned(cells, frame.outcome[shown]))]
+    stops = frame.stop_ns(horizon_ns)
+    widths = np.maximum(stops[kept] - frame.start_ns[kept], column_ns * 0.9) / 1e6
+    pieces = (
+        (o, f"M{number(x)} {number(lane * LANE + LANE / 2)}h{number(width)}")
+        for o, x, lane, width in zip(
+            frame.outcome[kept].tolist(), (frame.start_ns[kept] / 1e6).tolist(),
+            lanes[kept].tolist(), widths.tolist(), strict=True,
         )
+    )  # fmt: skip
     marks = "".join(
-        f"M{number(ms(i.until_ns(horizon_ns)))} {place[workers[i.begin.process]] * LANE + LANE / 2}h0"
-        for i in suspects
+        f"M{number(ms(int(stops[row])))} {number(lanes[row] * LANE + LANE / 2)}h0"
+        for row in suspects
+        if lanes[row] < rows
     )
     return Strip(
         name="timeline",
-        title=f"Operations by worker ({plural(len(rows), 'worker')})",
+        title="Operations, a row for each worker",
+        told=f"{plural(len(frame), 'operation')} of {plural(len(names), 'worker')}"
+        + (f"; the first {count(rows)} are drawn" if rows < len(names) else ""),
         height=height,
         svg=Markup(  # noqa: S704 - numbers only
             str(backdrop(bands, horizon_ns, height))
             + _paths("segments", pieces)
-            + f'<path class="suspects" d="{marks}"/><path class="chosen" d=""/>'
+            + f'<path class="suspects" d="{marks}"/>'
         ),
-        gutter=tuple(Label(str(row), i * LANE) for i, row in enumerate(rows)),
+        gutter=tuple(
+            Label(visible(str(name)), i * LANE) for i, name in enumerate(names[:rows].tolist())
+        ),
         attributes={"kind": "timeline", "lane": str(LANE)},
     )

@@ -9,27 +9,23 @@ beside or over the SVG, so that it is never stretched.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Literal
 
 import msgspec
 from markupsafe import Markup
 
 from splitbrain.results.bands import Application, short
-from splitbrain.results.report.axis import ms, nice_step, number
-from splitbrain.results.report.intervals import Interval
-from splitbrain.results.text import count, span, visible
+from splitbrain.results.report.axis import ms, number
+from splitbrain.results.text import plural, visible
 
 __all__ = [
+    "ROW",
     "Label",
-    "Reign",
     "Strip",
     "anomaly_strip",
     "backdrop",
     "fault_names",
     "fault_strip",
-    "leader_strip",
-    "rate_strip",
-    "reigns",
 ]
 
 ROW = 20
@@ -39,7 +35,10 @@ ROW = 20
 class Label(msgspec.Struct, frozen=True):
     """Text over a strip: in the gutter at ``top`` pixels, or in the plot from ``start`` to ``stop`` ms.
 
-    One that stops where it starts marks a moment; ``link`` makes it a link.
+    Attributes:
+        link: makes it a link to that place of the page.
+        kind: ``span`` lies over its stretch of time and vanishes where that is too narrow; ``at``
+            marks a moment; ``proof`` marks one and stands before it; ``gap`` is a hatched stretch.
     """
 
     text: str
@@ -47,6 +46,8 @@ class Label(msgspec.Struct, frozen=True):
     start: float = 0.0
     stop: float = 0.0
     link: str = ""
+    kind: Literal["span", "at", "proof", "gap"] = "span"
+    title: str = ""
 
 
 class Strip(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +56,7 @@ class Strip(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: id in the page: ``faults``, ``leaders``, ``rate``, ``latency-0`` ...
         title: what it shows.
+        told: what it shows of this run, in words: a reader who sees no picture has this.
         height: pixels.
         svg: content of its SVG.
         gutter: labels left of it.
@@ -64,6 +66,7 @@ class Strip(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     title: str
+    told: str = ""
     height: float
     svg: Markup
     gutter: tuple[Label, ...] = ()
@@ -120,7 +123,7 @@ def anomaly_strip(moments: Sequence[tuple[int, str, int]], horizon_ns: int) -> S
         if row is None:
             row, text = _MARK_ROWS_MAX - 1, "\u25c6"
         busy_until[row] = max(busy_until[row], stop)
-        labels.append(Label(text, row * ROW, start, start, f"#anomaly-{card}"))
+        labels.append(Label(text, row * ROW, start, start, f"#anomaly-{card}", "at"))
     height = ROW * (1 + max(int(label.top) // ROW for label in labels))
     lines = "".join(f"M{number(label.start)} 0V{height}" for label in labels)
     return Strip(
@@ -132,179 +135,78 @@ def anomaly_strip(moments: Sequence[tuple[int, str, int]], horizon_ns: int) -> S
     )
 
 
+_MARKS = {"effective": "\u2713", "no-effect": "\u2715", "masked": "\u25d0", "unproven": "?"}
+_EFFECTS = {
+    "effective": "seen to take effect",
+    "no-effect": "seen to have no effect",
+    "masked": "masked by another fault",
+    "unproven": "not shown to take effect",
+}
+_LANES_MAX = 4
+
+
 def fault_strip(bands: Sequence[Application], horizon_ns: int) -> Strip | None:
-    """A lane for each kind of fault; what had no effect is drawn hollow."""
+    """Lanes for each kind of fault: whom it hurt, and a tick where its effect was observed.
+
+    Applications that overlap lie in lanes of their own; what had no effect is drawn hollow.
+    """
     if not bands:
         return None
     names = fault_names(bands)
+    lanes, firsts, height = _stacked(bands, names, horizon_ns)
     out, labels = [], []
-    for band in bands:
-        row = names.index(band.fault)
+    for band, lane in zip(bands, lanes, strict=True):
+        top = lane * ROW
         start = ms(band.start_ns)
         width = max(ms(band.until_ns(horizon_ns)) - start, ms(horizon_ns) / 400)
         out.append(
             f'<rect class="fault f{_place(names, band.fault)} {band.effect}" '
-            f'x="{number(start)}" y="{row * ROW + 3}" width="{number(width)}" '
+            f'x="{number(start)}" y="{top + 3}" width="{number(width)}" '
             f'height="{ROW - 6}"/>'
         )
-        labels.append(Label(visible(short(band)), row * ROW, start, start + width))
+        seen = ms(band.applied_ns) if band.applied_ns is not None else start
+        labels.append(Label(visible(short(band)), top, min(seen, start + width), start + width))
+        labels.append(
+            Label(_MARKS[band.effect], top, seen, seen, "", "proof", _EFFECTS[band.effect])
+        )
+        out.append(f'<path class="seen" d="M{number(seen)} {top + 3}v{ROW - 6}"/>')
+    proven = sum(band.effect == "effective" for band in bands)
     return Strip(
         name="faults",
-        title="Faults",
-        height=len(names) * ROW,
+        title="Faults: whom they hurt",
+        told=f"{plural(len(bands), 'application')}, {proven} \u2713 seen to take effect at the tick"
+        + "".join(
+            f", {n} {_MARKS[effect]} {_EFFECTS[effect]}"
+            for effect in ("no-effect", "masked", "unproven")
+            if (n := sum(band.effect == effect for band in bands))
+        ),
+        height=height * ROW,
         svg=Markup("".join(out)),  # noqa: S704 - numbers and fixed words only
-        gutter=tuple(Label(visible(n), i * ROW) for i, n in enumerate(names)),
+        gutter=tuple(
+            Label(visible(n), first * ROW) for n, first in zip(names, firsts, strict=True)
+        ),
         labels=tuple(labels),
     )
 
 
-class Reign(msgspec.Struct, frozen=True, kw_only=True):
-    """A node as leader of a term, from when it said so until it said otherwise or was killed."""
-
-    node: str
-    term: int
-    start_ns: int
-    end_ns: int
-
-
-_NO_LEADER = frozenset(
-    {"follower", "candidate", "pre_candidate", "learner", "start", "stop", "killed", "crash"}
-)
-"""What a node says when it is leader no longer."""
-
-
-def reigns(
-    events: Iterable[Mapping[str, Any]], bands: Sequence[Application], horizon_ns: int
-) -> list[Reign]:
-    """Who was leader of which term when, by the nodes' own word.
-
-    Two reigns may overlap: a leader that was cut off believes in itself until it hears otherwise.
-    """
-    ends: list[tuple[int, str, str, int]] = [
-        (band.start_ns, target, "killed", 0)
-        for band in bands
-        if band.fault in ("kill", "power")
-        for target in band.targets
-    ]
-    for event in events:
-        time_ns, node, term = event.get("time_ns"), event.get("node"), event.get("term")
-        if isinstance(time_ns, int) and isinstance(node, str):
-            kind = str(event.get("kind", ""))
-            ends.append((time_ns, node, kind, term if isinstance(term, int) else 0))
-    open_reigns: dict[str, tuple[int, int]] = {}
-    found: list[Reign] = []
-
-    def close(node: str, time_ns: int) -> None:
-        if node in open_reigns:
-            start_ns, term = open_reigns.pop(node)
-            found.append(Reign(node=node, term=term, start_ns=start_ns, end_ns=time_ns))
-
-    for time_ns, node, kind, term in sorted(ends, key=lambda end: end[0]):
-        if kind == "leader":
-            if open_reigns.get(node, (0, -1))[1] != term:
-                close(node, time_ns)
-                open_reigns[node] = (time_ns, term)
-        elif kind in _NO_LEADER:
-            close(node, time_ns)
-    for node in list(open_reigns):
-        close(node, horizon_ns)
-    return sorted(found, key=lambda reign: (reign.start_ns, reign.node))
-
-
-def leader_strip(
-    found: Sequence[Reign], nodes: Sequence[str], bands: Sequence[Application], horizon_ns: int
-) -> Strip | None:
-    """A lane for each node with its reigns, numbered by term."""
-    if not found:
-        return None
-    rows = [*nodes, *sorted({reign.node for reign in found} - set(nodes))]
-    height = len(rows) * ROW
-    out, labels = [str(backdrop(bands, horizon_ns, height))], []
-    for reign in found:
-        top = rows.index(reign.node) * ROW
-        start, stop = ms(reign.start_ns), ms(reign.end_ns)
-        out.append(
-            f'<rect class="reign t{reign.term % 2}" x="{number(start)}" y="{top + 3}" '
-            f'width="{number(max(stop - start, 0.001))}" height="{ROW - 6}"/>'
-        )
-        labels.append(Label(f"term {reign.term}", top, start, stop))
-    return Strip(
-        name="leaders",
-        title="Leader and term",
-        height=height,
-        svg=Markup("".join(out)),  # noqa: S704 - numbers only
-        gutter=tuple(Label(visible(node), i * ROW) for i, node in enumerate(rows)),
-        labels=tuple(labels),
-    )
-
-
-def _binned(intervals: Iterable[Interval], step_ns: float, bins: int) -> dict[str, list[int]]:
-    """Completions a bin, by outcome; an operation that never completed counts nowhere."""
-    tally = {outcome: [0] * bins for outcome in ("ok", "fail", "info")}
-    for interval in intervals:
-        if interval.end is not None:
-            tally[interval.outcome][min(bins - 1, int(interval.end.time_ns / step_ns))] += 1
-    return tally
-
-
-def _steps(heights: Sequence[float], edges: Sequence[float], base: float | None) -> str:
-    """A line of steps; where it lies on ``base`` nothing is drawn, for several lie there at once."""
-    parts: list[str] = []
-    last: float | None = base
-    for place, y in enumerate(heights):
-        if y != last:
-            x = number(edges[place])
-            if last == base or last is None:
-                parts.append(f"M{x} {number(y if base is None else base)}V{number(y)}")
-            else:
-                parts.append(f"H{x}V{number(y)}")
-        last = y
-    if last != base:
-        parts.append(f"H{number(edges[-1])}")
-    return "".join(parts)
-
-
-def rate_strip(
-    intervals: Sequence[Interval],
-    bands: Sequence[Application],
-    horizon_ns: int,
-    height: float = 130,
-) -> Strip | None:
-    """Completions a second by outcome, as steps."""
-    if not intervals or horizon_ns <= 0:
-        return None
-    step_ns = max(1.0, nice_step(horizon_ns / 240 / 1e9) * 1e9)
-    bins = max(1, int(-(-horizon_ns // step_ns)))
-    tally = _binned(intervals, step_ns, bins)
-    per_second = 1e9 / step_ns
-    peak = max(max(numbers) for numbers in tally.values()) * per_second
-    tick = nice_step(max(peak, 1e-9) / 4)
-    top = tick * -(-peak // tick) or tick
-    scale = (height - 4) / top
-
-    def path(numbers: Sequence[int], *, gaps: bool = True) -> str:
-        return _steps(
-            [height - amount * per_second * scale for amount in numbers],
-            [ms(min(horizon_ns, int(place * step_ns))) for place in range(bins + 1)],
-            height if gaps else None,
-        )
-
-    out = [str(backdrop(bands, horizon_ns, height))]
-    ticks = [tick * i for i in range(round(top / tick) + 1)]
-    out += [
-        f'<path class="grid" d="M0 {number(height - t * scale)}H{number(ms(horizon_ns))}"/>'
-        for t in ticks
-    ]
-    line = path(tally["ok"], gaps=False)
-    base = number(height)
-    out.append(f'<path class="area ok" d="{line}V{base}H0Z"/>')
-    out += [f'<path class="line {o}" d="{path(tally[o])}"/>' for o in ("ok", "fail", "info")]
-    every = span(step_ns)
-    return Strip(
-        name="rate",
-        title=f"Operations a second (each step {every})",
-        height=height,
-        svg=Markup("".join(out)),  # noqa: S704 - numbers only
-        gutter=tuple(Label(count(t), height - t * scale) for t in ticks),
-        attributes={"step": number(step_ns / 1e6)},
-    )
+def _stacked(
+    bands: Sequence[Application], names: Sequence[str], horizon_ns: int
+) -> tuple[list[int], list[int], int]:
+    """A lane for each band, the first lane of each name, and how many lanes there are."""
+    inner: list[int] = []
+    free: dict[str, list[int]] = {name: [] for name in names}
+    for band in bands:
+        ends = free[band.fault]
+        lane = next((at for at, end in enumerate(ends) if end <= band.start_ns), len(ends))
+        if lane == len(ends) and lane < _LANES_MAX:
+            ends.append(0)
+        lane = min(lane, len(ends) - 1)
+        ends[lane] = max(ends[lane], band.until_ns(horizon_ns))
+        inner.append(lane)
+    firsts, height = [], 0
+    for name in names:
+        firsts.append(height)
+        height += len(free[name])
+    first_of = dict(zip(names, firsts, strict=True))
+    lanes = [first_of[band.fault] + lane for band, lane in zip(bands, inner, strict=True)]
+    return lanes, firsts, height

@@ -17,7 +17,8 @@ from splitbrain.results.bands import (
     first_success_ns,
 )
 from splitbrain.results.evidence import leaves
-from splitbrain.results.report.strips import Reign, fault_names
+from splitbrain.results.report.leaders import Reign
+from splitbrain.results.report.strips import fault_names
 from splitbrain.results.sentence import REASONS
 from splitbrain.results.text import clock, count, key_text, shorten, span, value_text
 

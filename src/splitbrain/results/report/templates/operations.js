@@ -1,9 +1,13 @@
-// Search among all operations, the detail of one, and links to it: #op=4812.
+// Search among the operations of the page, in the stretch in view, and the detail of one.
 
 const PAGE = 50;
 let found = [];
 let page = 0;
 let haystack = null;
+let filtered = false; // whether a filter holds
+let matches = null; // 1 for each operation that it lets through
+let meant; // the operation whose index was asked for
+let asked = ""; // the filter that `matches` answers
 
 function haystackOf(at) {
   if (!haystack) haystack = new Array(ops.n_);
@@ -14,19 +18,65 @@ function haystackOf(at) {
   return haystack[at];
 }
 
+function startSearch() {
+  const options = (column, none) => [make("option", { value: "" }, none),
+    ...[...new Set(ops[column])].filter((place) => place >= 0).map((place) => ops.texts[place])
+      .sort(new Intl.Collator("en", { numeric: true }).compare).slice(0, 500).map((name) => make("option", { value: name }, name.slice(0, 60)))];
+  $("filter-f").replaceChildren(...options("f", "any function"));
+  $("filter-node").replaceChildren(...options("n", "any node"));
+  $("filter-node").hidden = $("filter-node").length < 2;
+  let waiting = 0;
+  for (const id of FILTERS) {
+    $(id).addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(refilter, 120); });
+  }
+  $("clear").addEventListener("click", () => { for (const id of FILTERS) $(id).value = ""; refilter(); });
+  $("earlier").addEventListener("click", () => { page -= 1; list(); });
+  $("later").addEventListener("click", () => { page += 1; list(); });
+}
+
+const FILTERS = ["query", "filter-f", "filter-outcome", "filter-node", "filter-key", "filter-process"];
+
+function refilter() {
+  const wanted = FILTERS.map((id) => $(id).value.trim()).join("\u0001");
+  if (wanted === asked) return;
+  asked = wanted;
+  filter();
+  page = 0;
+  search();
+  layRows();
+  refresh();
+}
+
+function filter() {
+  const words = $("query").value.toLowerCase().split(/\s+/).filter(Boolean);
+  meant = words.length === 1 && /^#?\d+$/.test(words[0]) ? ops.place.get(+words[0].replace("#", "")) : undefined;
+  const place = (name) => (name ? ops.texts.indexOf(name) : null);
+  const exact = [["f", place($("filter-f").value)], ["n", place($("filter-node").value)], ["k", place($("filter-key").value.trim())]]
+    .filter(([, wanted]) => wanted !== null);
+  const outcome = $("filter-outcome").value;
+  if (outcome) exact.push(["o", OUTCOMES.indexOf(outcome)]);
+  const process = $("filter-process").value.trim();
+  if (process) exact.push(["p", +process]);
+  filtered = words.length > 0 || exact.length > 0;
+  if (!filtered) { matches = null; return; }
+  matches = new Uint8Array(ops.n_);
+  for (let at = 0; at < ops.n_; at++) {
+    if (!exact.every(([column, wanted]) => ops[column][at] === wanted)) continue;
+    const hay = words.length && at !== meant ? haystackOf(at) : "";
+    // A word with a colon, or an index, means the whole field: process:1 is not process 12.
+    if (at === meant || words.every((word) => hay.includes(/[:#]/.test(word) ? `${word} ` : word))) matches[at] = 1;
+  }
+}
+
+// The operations that the filter lets through and that touch the stretch in view.
 function search() {
   if (!ops) return;
-  const words = $("query").value.toLowerCase().split(/\s+/).filter(Boolean);
-  const exact = words.length === 1 && /^#?\d+$/.test(words[0]) ? ops.place.get(+words[0].replace("#", "")) : undefined;
   found = [];
-  for (let at = 0; at < ops.n_; at++) {
-    const hay = words.length && at !== exact ? haystackOf(at) : "";
-    // A word with a colon, or an index, means the whole field: process:1 is not process 12.
-    if (at === exact || words.every((word) => hay.includes(/[:#]/.test(word) ? `${word} ` : word))) found.push(at);
-  }
-  if (exact !== undefined) found = [exact, ...found.filter((at) => at !== exact)];
-  page = 0;
+  for (const at of within(...view)) if (!filtered || matches[at]) found.push(at);
+  if (meant !== undefined) found = [meant, ...found.filter((at) => at !== meant)];
+  page = Math.min(page, Math.max(0, Math.ceil(found.length / PAGE) - 1));
   list();
+  if (mode === "k" || filtered) layRows();
 }
 
 function cell(content, kind) {
@@ -49,22 +99,25 @@ function list() {
       cell(text("n", at)), cell(text("f", at)), cell(text("k", at)),
       cell(value.length > 200 ? `${value.slice(0, 199)}…` : value, "value"), last);
   }));
+  const where = isWhole() ? "" : ` in this stretch${filtered ? "" : ` (${count(ops.n_)} in all)`}`;
   const range = found.length ? `${(first + 1).toLocaleString("en")}–${(first + shown.length).toLocaleString("en")} of ` : "";
-  $("hits").textContent = `${range}${found.length.toLocaleString("en")}`;
+  $("hits").textContent = `${range}${found.length.toLocaleString("en")}${where}`;
   $("earlier").disabled = page === 0;
   $("later").disabled = first + PAGE >= found.length;
 }
 
-function choose(at, { show = false, link = true } = {}) {
+// `show` brings it into view, `keep` leaves the view as it is.
+function choose(at, { show = false, keep = false } = {}) {
   chosen = at;
-  if (link) history.replaceState(null, "", `#op=${ops.i[at]}`);
   for (const row of all("tr.chosen")) row.classList.remove("chosen");
   for (const row of all(`tr[data-op="${ops.i[at]}"]`)) row.classList.add("chosen");
   detail(at);
-  const width = Math.min(meta.end, Math.max(stopMs(at) - startMs(at), 1) * 12);
+  showRows([at]);
+  const width = Math.min(meta.end, Math.max(ops.d[at] < 0 ? 0 : stopMs(at) - startMs(at), 1) * 12);
   const outside = startMs(at) < view[0] || startMs(at) > view[1];
-  if (show || outside) setView(startMs(at) - width / 2, startMs(at) + width / 2);
-  else setView(...view);
+  if (!keep && (show || outside)) setView(startMs(at) - width / 2, startMs(at) + width / 2);
+  refresh();
+  writeAddress();
 }
 
 function neighbour(at, step, same) {
@@ -75,10 +128,7 @@ function neighbour(at, step, same) {
 function rivals(at) {
   // How many operations of the same key overlap it: those that may explain what it saw.
   let count = 0;
-  const until = firstFrom(stopMs(at) * 1000 + 1);
-  for (let other = 0; other < until; other++) {
-    if (other !== at && ops.k[other] === ops.k[at] && stopMs(other) >= startMs(at)) count++;
-  }
+  for (const other of within(startMs(at), stopMs(at))) if (other !== at && ops.k[other] === ops.k[at]) count++;
   return count;
 }
 
@@ -115,16 +165,6 @@ function closeDetail() {
   $("detail").hidden = true;
   chosen = -1;
   for (const row of all("tr.chosen")) row.classList.remove("chosen");
-  if (location.hash.startsWith("#op=")) history.replaceState(null, "", location.pathname + location.search);
-  if (plots.length) setView(...view);
-}
-
-function follow() {
-  const match = /^#op=(\d+)$/.exec(location.hash);
-  if (!match || !ops) return;
-  const at = ops.place.get(+match[1]);
-  if (at === undefined) { $("hits").textContent = `operation ${match[1]} is not in this page`; return; }
-  choose(at, { show: true, link: false });
-  const row = document.getElementById(`op=${ops.i[at]}`);
-  (row ?? strips).scrollIntoView({ block: "center" });
+  writeAddress();
+  refresh();
 }

@@ -35,22 +35,12 @@ function save(name, content) {
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
 
-function showAnomaly(card) {
-  const marks = all("tr[data-op]", card).map((row) => ops && ops.place.get(+row.dataset.op)).filter((at) => at !== undefined && at !== null);
-  if (!marks.length) return;
-  const from = Math.min(...marks.map(startMs));
-  const to = Math.max(...marks.map((at) => (ops.d[at] < 0 ? startMs(at) : stopMs(at))));
-  const pad = Math.max((to - from) * 0.15, 2);
-  setView(from - pad, to + pad);
-  strips.scrollIntoView({ block: "start" });
-}
-
 function wire() {
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (button?.dataset.copy) copy(contentOf(button.dataset.copy), button, $(button.dataset.copy));
     if (button?.dataset.save) save(button.dataset.name, contentOf(button.dataset.save));
-    if (button?.dataset.show) showAnomaly($(`anomaly-${button.dataset.show}`));
+    if (button?.dataset.show) { showAnomaly(+button.dataset.show - 1); strips.scrollIntoView({ block: "start" }); }
     if (button?.dataset.zoom) moves[button.dataset.zoom]();
     const link = event.target.closest('a[href^="#op="]');
     const row = event.target.closest("tr[data-op]");
@@ -62,7 +52,14 @@ function wire() {
     choose(at);
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") closeDetail();
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "Escape") {
+      if (!$("detail").hidden) closeDetail();
+      else moves.all();
+    }
+    if (event.target.closest("input, select, textarea")) return;
+    if (event.key === "n") stepAnomaly(1);
+    if (event.key === "p") stepAnomaly(-1);
   });
   addEventListener("hashchange", follow);
 }
@@ -75,18 +72,25 @@ function wireCharts() {
     event.preventDefault();
     moves[move]();
   });
-  let waiting = 0;
-  $("query").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(search, 120); });
-  $("earlier").addEventListener("click", () => { page -= 1; list(); });
-  $("later").addEventListener("click", () => { page += 1; list(); });
+  addEventListener("resize", refresh);
 }
 
 document.documentElement.classList.add("scripted");
 wire();
-if (strips) wireCharts();
-unpack().then(() => {
-  if (!strips) return;
+if (strips) {
+  wireCharts();
+  const { t } = readAddress();
+  if (t) setView(...t);
   redraw();
-  if (ops) { search(); follow(); }
+}
+unpack().then(() => {
+  if (strips && ops) {
+    startSearch();
+    startTimeline();
+    redraw();
+    figures();
+    search();
+    follow();
+  }
   document.documentElement.classList.add("ready");
 });
