@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,56 +12,16 @@ import pytest
 from splitbrain.results.report import ReportData, write_report
 from splitbrain.results.report.intervals import intervals_of
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None
-)
+from .browser import NEEDS_CHROMIUM, Visit, launched, until
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        CHROMIUM is None,
-        reason="chromium is not installed: `apt-get install chromium` and run again",
-    ),
-]
+pytestmark = NEEDS_CHROMIUM
 
 GetSample = Callable[[str], ReportData]
 
 
-class Visit:
-    """One opened page and everything that it should not have done."""
-
-    def __init__(self, page: Any, url: str) -> None:
-        self.page = page
-        self.trouble: list[str] = []
-        self.requests: list[str] = []
-        page.on("console", lambda message: self.trouble.append(message.text))
-        page.on("pageerror", lambda error: self.trouble.append(str(error)))
-        page.on("request", lambda request: self.requests.append(request.url))
-        page.goto(url)
-
-    def ready(self) -> Any:
-        self.page.wait_for_selector("html.ready", timeout=10_000)
-        return self.page
-
-
-def until(page: Any, done: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Wait for ``done``: polled from here, for the page's own policy forbids evaluating text."""
-    for _ in range(int(seconds / 0.02)):
-        if done():
-            return
-        page.wait_for_timeout(20)
-    raise AssertionError(f"not within {seconds} s")
-
-
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: `pip install -e .[dev]`"
-    )
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    yield from launched()
 
 
 @pytest.fixture(scope="module")
