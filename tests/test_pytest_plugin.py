@@ -205,15 +205,22 @@ def test_inside_a_loop(splitbrain_run):
 
 def test_an_interrupt_ends_the_run_in_good_order_and_the_session(pytester):
     pytester.makepyfile("""
-import os, pytest, signal, threading
+import os, pathlib, pytest, signal, threading, time
 
 @pytest.mark.splitbrain("register", time_limit=100000)
 def test_long(splitbrain):
     pass
 
-@pytest.fixture(autouse=True)
+def press():
+    def written():
+        return sum(path.stat().st_size for path in pathlib.Path("store").glob("*/*/history.jsonl"))
+    while not written():
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGINT)
+
+@pytest.fixture(autouse=True, scope="session")
 def key():
-    threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    threading.Thread(target=press, daemon=True).start()
 
 def test_after():
     pass
