@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import doctest
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,8 @@ from splitbrain.results.report.order import points_of
 from splitbrain.results.report.states import reasoning_of
 from splitbrain.results.report.versions import versions_of
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None
-)
+from .browser import CHROMIUM, until
+
 SECOND = 1_000_000_000
 
 
@@ -428,7 +426,7 @@ def test_copy_and_read_in_a_browser(tmp_path: Path) -> None:
         # Where the browser refuses both ways, the text is shown selected.
         page.evaluate("document.execCommand = () => false")
         page.locator("#anomaly-1 [data-copy=edn-1]").click()
-        page.wait_for_function("getSelection().toString().includes(':type :invoke')")
+        until(page, lambda: ":type :invoke" in page.evaluate("getSelection().toString()"))
         page.locator("#anomaly-1 .copies > summary").click()
         card = page.locator("#anomaly-1")
         for summary, words in (

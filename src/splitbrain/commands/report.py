@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import splitbrain
-from splitbrain.catalog import Catalog, make_system
+from splitbrain.catalog import Catalog, make_system, make_workload
 from splitbrain.checkers.verdict import Result
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.errors import HostError
@@ -83,6 +83,8 @@ def write_run_report(run: Run, result: Result, catalog: Catalog, path: Path) -> 
         events=run.events,
         log_tails=run.log_tails,
         log_lines=_log_lines(run, result),
+        answers=make_workload(run.spec, catalog).answers,
+        notes=run.notes,
         legend=LEGEND,
         facts=_facts(run.spec, run.path, catalog),
     )

@@ -110,6 +110,10 @@ def test_children_in_sessions_of_their_own_end_with_the_run(one) -> None:
         argv = ("sh", "-c", "setsid sleep 600 & sleep 600")
         await testbed.node("n1").start(Program(name="forks", argv=argv))
         await testbed.node("n1").kill()
+        for _ in range(500):  # its other child dies with it, but a moment later
+            if len(labelled(one.label)) == 1:
+                break
+            await asyncio.sleep(0.01)
         assert len(labelled(one.label)) == 1
 
     one.run(body, start=False)
