@@ -86,6 +86,16 @@ def test_in_a_ring_each_sees_another_majority() -> None:
         assert len(set(seen)) == 5
 
 
+@pytest.mark.parametrize("size", range(4, 26))
+def test_a_ring_of_any_size_leaves_each_a_majority_of_its_own(size: int) -> None:
+    nodes = tuple(f"n{i + 1}" for i in range(size))
+    for cut in draws("majorities-ring", nodes):
+        seen = {frozenset(reachable(cut, node, nodes)) for node in nodes}
+        assert len(seen) == size
+        least = size // 2 + 1
+        assert all(least <= len(majority) <= least + 1 for majority in seen)
+
+
 def test_one_way_cuts_leave_the_other_way() -> None:
     for shape in ("one-way-in", "one-way-out"):
         for cut in draws(shape):

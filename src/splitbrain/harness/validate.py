@@ -2,8 +2,7 @@
 
 A client that answers for another process, or a generator that uses a busy one, would make a history
 that no checker can trust.  Each check is a few comparisons when all is well; only a failure pays
-for the words.  What a checker returns is checked in :mod:`splitbrain.checkers.sound`, what a family
-of faults returns in :mod:`splitbrain.nemesis.sound`.
+for the words.
 """
 
 from __future__ import annotations

@@ -73,10 +73,14 @@ def bridge(nodes: Sequence[str], stream: Stream, leader: str | None) -> Cut:
 
 
 def majorities_ring(nodes: Sequence[str], stream: Stream, leader: str | None) -> Cut:
-    """Every node sees a majority, and no two nodes see the same one (exact for five nodes)."""
+    """Every node sees a majority, and no two nodes see the same one; for four nodes or more.
+
+    In a ring each node hears as many neighbours on either side as make a majority with itself: of
+    five nodes just three, of an even number sometimes one more than needed.
+    """
     ring = stream.sample(list(nodes), len(nodes))
     size = len(ring)
-    reach = size // 4 if size > 3 else 1
+    reach = (size // 2 + 1) // 2
     near = {(i, (i + d) % size) for i in range(size) for d in range(-reach, reach + 1)}
     pairs = [
         (ring[i], ring[j])

@@ -84,8 +84,18 @@ def _stop(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else text + "."
 
 
+_NOUNS = {
+    "not-linearizable": "history that no order explains",
+    "stale-beyond-bound": "read that is older than the bound allows",
+    "failed-write-visible": "failed write that was seen",
+    "write-applied-twice": "write that was applied twice",
+}
+"""Kinds whose words alone make no noun."""
+
+
 def _named(anomaly: Anomaly) -> str:
-    noun = anomaly.kind.replace("-", " ").replace("_", " ") or "anomaly"
+    words = anomaly.kind.replace("-", " ").replace("_", " ")
+    noun = _NOUNS.get(anomaly.kind) or words or "anomaly"
     article = "an" if noun[:1].lower() in "aeiou" else "a"
     about = "" if anomaly.key is None else f" of key {shorten(key_text(anomaly.key), 40)}"
     return f"{article} {noun}{about}"

@@ -70,12 +70,7 @@ def _present(rows: Sequence[Any]) -> list[tuple[str, int]]:
 
 @cache
 def _style() -> str:
-    # Paper is white, whatever scheme the screen has.
-    dark = "(prefers-color-scheme: dark)"
-    shared = build._resource("report.css").replace(
-        f"@media {dark}", f"@media screen and {dark}"
-    )
-    return f"{shared}\n{_resource('index.css')}"
+    return f"{build._resource('report.css')}\n{_resource('index.css')}"
 
 
 @cache
