@@ -8,7 +8,7 @@ from splitbrain.checkers.linearizable.checker import LinearizableChecker
 from splitbrain.checkers.node_crash import NodeCrashChecker
 from splitbrain.checkers.stats import StatsChecker
 from splitbrain.checkers.verdict import INVALID, UNKNOWN, VALID, Anomaly, Result, worst
-from splitbrain.errors import RequestError
+from splitbrain.errors import HarnessError, RequestError
 from splitbrain.history.history import History
 from splitbrain.history.op import Op
 
@@ -51,7 +51,70 @@ def test_a_crash_is_unknown_with_its_traceback_and_hides_nothing():
     assert (result.verdict, result.reason) == (UNKNOWN, "checker-crashed")
     assert "KeyError" in result.checkers["x"].stats["traceback"]
     assert "crashed" in result.summary
-    assert check(compose({"x": Crashing(), "y": Fixed(INVALID)})).verdict == INVALID
+    found = (Anomaly(kind="stale-read", explanation="e"),)
+    bad = Fixed(INVALID, anomalies=found)
+    assert check(compose({"x": Crashing(), "y": bad})).verdict == INVALID
+
+
+class Answers:
+    def __init__(self, answer):
+        self.answer = answer
+
+    def check(self, history, options, budget):
+        return self.answer
+
+
+EVIDENCE = (Anomaly(kind="stale-read", explanation="e", ops=(0,)),)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (None, "it returned None, not a Result"),
+        ({"valid?": True}, "not a Result"),
+        (Result(verdict="fine", summary="s"), "'fine' is none of valid"),  # type: ignore[arg-type]
+        (Result(verdict=INVALID, summary="s"), "invalid without an anomaly"),
+        (Result(verdict=UNKNOWN, summary="s"), "unknown without a reason"),
+        (Result(verdict=VALID, summary="s", stats={"a": object()}), "stats cannot be written"),
+        (
+            Result(
+                verdict=INVALID,
+                summary="s",
+                anomalies=(Anomaly(kind="", explanation="", ops=(7,), key=object()),),
+            ),
+            "does not hold: 7",
+        ),
+        (
+            Result(
+                verdict=VALID,
+                summary="s",
+                checkers={"inner": Result(verdict=INVALID, summary="s")},
+            ),
+            "part inner: invalid without an anomaly",
+        ),
+    ],
+)
+def test_an_answer_that_is_none_is_told_and_whose_it_is(answer, told):
+    ops = [Op(process=0, type="invoke", f="read")]
+    broken = Answers(answer)
+    with pytest.raises(HarnessError) as caught:
+        check(compose({"theirs": broken, "y": Fixed(VALID)}), ops)
+    assert told in str(caught.value)
+    assert "checker theirs, Answers (" in str(caught.value)
+    assert "test_verdicts.py:" in str(caught.value)
+    result = check(compose({"theirs": broken, "y": Fixed(INVALID, anomalies=EVIDENCE)}), ops)
+    assert (result.verdict, result.anomalies) == (INVALID, EVIDENCE)
+    assert result.checkers["theirs"].reason == "broken-contract"
+
+
+def test_all_that_is_wrong_is_told_at_once():
+    anomaly = Anomaly(kind="", explanation="", ops=(7, 8), key=object())
+    broken = Result(verdict=INVALID, summary="s", anomalies=(anomaly,), stats={"a": object()})
+    with pytest.raises(HarnessError) as caught:
+        check(compose({"one": Answers(broken), "two": Answers(None)}))
+    for told in ("no kind", "no explanation", "does not hold: 7, 8", "key of anomaly 0",
+                 "stats cannot", "checker two"):  # fmt: skip
+        assert told in str(caught.value)
 
 
 def test_a_malformed_request_is_passed_on():

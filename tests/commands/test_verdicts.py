@@ -134,6 +134,30 @@ def test_a_checker_that_crashes_is_unknown_with_its_traceback(
     assert "the checker's own mistake" in row["checkers"]["broken"]["stats"]["traceback"]
 
 
+NONSENSE = """
+class Nonsense:
+    def check(self, history, options, budget):
+        return Result(verdict="invalid", summary="because", stats={"a": object()})
+"""
+
+
+def test_a_checker_that_returns_nonsense_is_told_and_the_history_kept(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    """It condemns nobody: all its problems, whose they are, exit 4."""
+    text = PLUGIN.replace("{CHECKERS}", "{'theirs': Nonsense()}")
+    (tmp_path / "mine.py").write_text(text + NONSENSE)
+    done = run(invoke, "--time-limit 2 --seed 1 --load mine.py", "mine")
+    assert done.exit_code == 4
+    assert "Traceback" not in done.stderr
+    for told in ("checker theirs, Nonsense (", "mine.py:", "invalid without an anomaly",
+                 "stats cannot be written", "the history so far is kept in"):  # fmt: skip
+        assert told in done.stderr, done.stderr
+    (directory,) = (tmp_path / "store" / "mine").iterdir()
+    history = ["check", str(directory / "history.jsonl"), "--model", "register"]
+    assert invoke(*history).exit_code == 0
+
+
 def test_json_is_one_object_with_its_keys(invoke: Invoke) -> None:
     done = run(
         invoke, "--time-limit 20 --nemesis partition --bug ack-on-append --seed 1 --json"

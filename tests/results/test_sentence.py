@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -143,3 +144,19 @@ def test_it_is_one_line_whatever_the_explanation_holds() -> None:
     assert "\n" not in told
     assert "\u202e" not in told
     assert "\x00" not in told
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "told"),
+    [
+        ("not-linearizable", 3, "a history of key 3 that no order explains"),
+        ("not-linearizable", None, "a history that no order explains"),
+        ("stale-beyond-bound", 3, "a read of key 3 older than the bound allows"),
+        ("lost-element", 3, "a lost element of key 3"),
+        ("divergence", None, "a divergence"),
+    ],
+)
+def test_every_kind_makes_a_noun(kind: str, key: Any, told: str) -> None:
+    found = Anomaly(kind=kind, key=key, explanation="so it is")
+    result = Result(verdict="invalid", summary="s", anomalies=(found,))
+    assert verdict_sentence(result) == f"INVALID: {told}: so it is."

@@ -8,7 +8,8 @@
 A part that raises is a broken checker, not a broken system: it counts as unknown, reason
 ``checker-crashed``, with its traceback in its stats, and never hides what others found.  A
 RequestError is the caller's mistake (a model that does not know the history's functions) and is
-passed on, unless another part found the history invalid.
+passed on, unless another part found the history invalid.  So is what a part returned that breaks its
+contract (:mod:`splitbrain.checkers.sound`): a HarnessError with all problems and whose they are.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from splitbrain.checkers.budget import Budget
+from splitbrain.checkers.sound import result_problems
 from splitbrain.checkers.verdict import INVALID, UNKNOWN, VALID, Checker, Result, worst
-from splitbrain.errors import RequestError
+from splitbrain.errors import HarnessError, RequestError, whose
 from splitbrain.history.history import History
 
 __all__ = ["Composed", "compose", "merge"]
@@ -37,6 +39,7 @@ class Composed:
         """Judge by every part; later parts get what time earlier ones left."""
         results: dict[str, Result] = {}
         refused: RequestError | None = None
+        broken: list[str] = []
         for name, checker in self.checkers.items():
             try:
                 results[name] = _check_safely(name, checker, history, options, budget)
@@ -45,9 +48,19 @@ class Composed:
                 results[name] = Result(
                     verdict=UNKNOWN, summary=str(error), reason="refused-request"
                 )
+            problems = result_problems(results[name], history)
+            if problems:
+                told = f"checker {name}, {whose(checker)}, broke its contract: "
+                broken.append(told + "; ".join(problems))
+                results[name] = Result(
+                    verdict=UNKNOWN, summary=broken[-1], reason="broken-contract"
+                )
         merged = merge(results)
-        if refused is not None and merged.verdict != INVALID:
-            raise refused
+        if merged.verdict != INVALID:
+            if refused is not None:
+                raise refused
+            if broken:
+                raise HarnessError("; ".join(broken))
         return merged
 
 

@@ -42,6 +42,7 @@ REASONS = {
     "budget": "the checker's budget was spent before it could decide",
     "unfinished": "the run was cut short",
     "checker-crashed": "a checker failed",
+    "broken-contract": "a checker gave an answer that is none",
 }
 """What each reason of unknown means."""
 
@@ -85,20 +86,20 @@ def _stop(text: str) -> str:
 
 
 _NOUNS = {
-    "not-linearizable": "history that no order explains",
-    "stale-beyond-bound": "read that is older than the bound allows",
-    "failed-write-visible": "failed write that was seen",
-    "write-applied-twice": "write that was applied twice",
+    "not-linearizable": ("history", "that no order explains"),
+    "stale-beyond-bound": ("read", "older than the bound allows"),
+    "failed-write-visible": ("failed write", "that was seen"),
+    "write-applied-twice": ("write", "that was applied twice"),
 }
 """Kinds whose words alone make no noun."""
 
 
 def _named(anomaly: Anomaly) -> str:
     words = anomaly.kind.replace("-", " ").replace("_", " ")
-    noun = _NOUNS.get(anomaly.kind) or words or "anomaly"
+    noun, clause = _NOUNS.get(anomaly.kind, (words or "anomaly", ""))
     article = "an" if noun[:1].lower() in "aeiou" else "a"
     about = "" if anomaly.key is None else f" of key {shorten(key_text(anomaly.key), 40)}"
-    return f"{article} {noun}{about}"
+    return f"{article} {noun}{about} {clause}".rstrip()
 
 
 def _first_sentence(text: str) -> str:
