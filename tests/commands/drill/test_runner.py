@@ -17,7 +17,8 @@ from splitbrain.commands.drill.verdicts import exit_code
 from splitbrain.commands.run import Abandoned, Finished
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.errors import HarnessError, HostError, RequestError
-from splitbrain.results.drill.record import DrillRecord
+from splitbrain.results.drill.outputs import read_drill_record
+from splitbrain.results.drill.record import DrillRecord, RunRecord, ScenarioRecord
 
 
 class Stage:
@@ -302,3 +303,11 @@ def test_what_cannot_be_written_is_told_and_the_drill_goes_on(stage: Stage, make
     assert all("seeds.toml" in line for line in stage.warnings)
     with pytest.raises(HostError, match="cannot write"):
         save_record(record, stage.directory)
+
+
+def test_half_a_surrogate_pair_in_an_error_costs_no_record(tmp_path: Path) -> None:
+    run = RunRecord(seed=1, verdict="error", exit_code=4, sentence="odd \ud800 text")
+    scenario = ScenarioRecord(name="s", status="error", runs=(run,))
+    save_record(DrillRecord(name="d", scenarios=(scenario,)), tmp_path)
+    read = read_drill_record(tmp_path)
+    assert read.scenarios[0].runs[0].sentence.startswith("odd ")

@@ -35,6 +35,7 @@ from splitbrain.commands.drill.verdicts import (
 from splitbrain.commands.run import Abandoned, Finished
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.errors import CannotError, RequestError, SplitbrainError
+from splitbrain.results.drill.outputs import record_json
 from splitbrain.results.drill.record import DrillRecord, RunRecord, ScenarioRecord, Status
 from splitbrain.results.runs import write_bytes
 
@@ -115,8 +116,7 @@ def save_record(record: DrillRecord, directory: Path) -> None:
     Raises:
         HostError: it cannot be written.
     """
-    text = msgspec.json.format(msgspec.json.encode(record))
-    write_bytes(directory / "drill.json", text + b"\n")
+    write_bytes(directory / "drill.json", record_json(record))
 
 
 class _Course:

@@ -30,7 +30,7 @@ from splitbrain.results.drill.summary import summary as summary_text
 from splitbrain.results.runs import write_bytes
 from splitbrain.results.text import visible
 
-__all__ = ["read_drill_record", "write_outputs"]
+__all__ = ["read_drill_record", "record_json", "write_outputs"]
 
 
 def write_outputs(record: DrillRecord, directory: Path, *, summary: Path | None = None) -> None:
@@ -46,7 +46,7 @@ def write_outputs(record: DrillRecord, directory: Path, *, summary: Path | None 
         HostError: some could not be written, each with its reason; all others were.
     """
     makers: dict[str, Callable[[], bytes]] = {
-        "drill.json": partial(_json, record),
+        "drill.json": partial(record_json, record),
         "junit.xml": partial(junit, record),
         "summary.md": lambda: summary_text(record).encode(),
         "index.html": lambda: index_page(record, earlier_drills(record, directory)).encode(),
@@ -70,7 +70,8 @@ def _write(path: Path, make: Callable[[], bytes]) -> None:
     write_bytes(path, make())
 
 
-def _json(record: DrillRecord) -> bytes:
+def record_json(record: DrillRecord) -> bytes:
+    """What drill.json holds."""
     try:
         text = msgspec.json.encode(record)
     except UnicodeEncodeError:  # half a surrogate pair, in an error that some program wrote
