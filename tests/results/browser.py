@@ -12,12 +12,10 @@ CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None
 )
 
+_REMEDY = "chromium is not installed: `apt-get install chromium` and run again"
 NEEDS_CHROMIUM = [
     pytest.mark.browser,
-    pytest.mark.skipif(
-        CHROMIUM is None,
-        reason="chromium is not installed: `apt-get install chromium` and run again",
-    ),
+    pytest.mark.skipif(CHROMIUM is None, reason=_REMEDY),
 ]
 
 
@@ -48,7 +46,9 @@ def until(page: Any, done: Callable[[], bool], seconds: float = 5.0) -> None:
 
 
 def launched() -> Iterator[Any]:
-    """A browser, for a fixture to yield from."""
+    """A browser, for a fixture to yield from; skips, with the remedy, where there is none."""
+    if CHROMIUM is None:
+        pytest.skip(_REMEDY)
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="playwright is not installed: `pip install -e .[dev]`"
     )

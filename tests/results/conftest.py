@@ -6,7 +6,7 @@ and its completion, so the history is linearizable; the invalid samples then cha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -18,6 +18,8 @@ from splitbrain.env.random import Random, Stream
 from splitbrain.history.history import History
 from splitbrain.history.op import NEMESIS, Op
 from splitbrain.results.report import ReportData
+
+from .browser import launched
 
 NODES = ("n1", "n2", "n3", "n4", "n5")
 SECOND = 1_000_000_000
@@ -410,3 +412,9 @@ def sample() -> Callable[[str], ReportData]:
 def make_sample() -> type[Sample]:
     """The model itself, for samples of other sizes."""
     return Sample
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A headless browser for the tests of one module."""
+    yield from launched()

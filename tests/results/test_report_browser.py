@@ -12,16 +12,11 @@ import pytest
 from splitbrain.results.report import ReportData, write_report
 from splitbrain.results.report.intervals import intervals_of
 
-from .browser import NEEDS_CHROMIUM, Visit, launched, until
+from .browser import NEEDS_CHROMIUM, Visit, until
 
 pytestmark = NEEDS_CHROMIUM
 
 GetSample = Callable[[str], ReportData]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    yield from launched()
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,24 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-__all__ = ["Signals"]
+__all__ = ["Signals", "take_signals"]
 
 _KINDS = (signal.SIGINT, signal.SIGTERM)
+
+
+def take_signals(handler: Callable[[int, FrameType | None], None]) -> dict[signal.Signals, Any]:
+    """Let ``handler`` have SIGINT and SIGTERM; returns who had them before.
+
+    Empty if this is not the main thread: there the host handles signals.
+    """
+    try:
+        return {kind: signal.signal(kind, handler) for kind in _KINDS}
+    except ValueError:
+        return {}
 
 
 class Signals:
@@ -39,11 +51,7 @@ class Signals:
         self._task: asyncio.Future[Any] | None = None
 
     def __enter__(self) -> Signals:
-        try:
-            for kind in _KINDS:
-                self._before[kind] = signal.signal(kind, self._on_signal)
-        except ValueError:  # not the main thread: the host handles signals
-            self._before.clear()
+        self._before = take_signals(self._on_signal)
         return self
 
     def __exit__(self, *_exception: object) -> None:

@@ -14,7 +14,7 @@ from splitbrain.checkers.linearizable.model import make_model
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.contracts.workload import Workload
 from splitbrain.env.random import Stream
-from splitbrain.workloads.keys import FinalReads, SlidingKeys
+from splitbrain.workloads.keys import FinalReads, sliding
 from splitbrain.workloads.kv_client import KvClient
 
 __all__ = ["OPTIONS", "cas_register"]
@@ -44,12 +44,7 @@ def cas_register(spec: TestSpec) -> Workload:
     return Workload(
         name="cas-register",
         vocabulary="kv",
-        generator=SlidingKeys(
-            draw=draw,
-            width=int(option["keys"]),
-            least=int(option["ops-per-key-min"]),
-            most=int(option["ops-per-key-max"]),
-        ),
+        generator=sliding(draw, option),
         final_generator=FinalReads(),
         client=KvClient,
         checkers={"linearizable": LinearizableChecker(make_model("cas-register"))},

@@ -17,7 +17,7 @@ from splitbrain.contracts.generator import PENDING, Context, Emit, Generator, Pe
 from splitbrain.env.random import Stream
 from splitbrain.history.op import Op
 
-__all__ = ["DrawOp", "FinalReads", "SlidingKeys"]
+__all__ = ["DrawOp", "FinalReads", "SlidingKeys", "sliding"]
 
 DrawOp = Callable[[Stream, int], tuple[str, Any]]
 """Draws (f, value) of the next operation; the integer is unique in the test and can be written."""
@@ -110,6 +110,16 @@ class SlidingKeys(msgspec.Struct, frozen=True, kw_only=True):
                 one = _Key(one.key, one.left, one.crashed + 1)
             window.append(one)
         return self._with(tuple(window), self.next_key, self.unique)
+
+
+def sliding(draw: DrawOp, option: Mapping[str, Any]) -> SlidingKeys:
+    """The window that a workload's options ask for: ``keys``, ``ops-per-key-min`` and ``-max``."""
+    return SlidingKeys(
+        draw=draw,
+        width=int(option["keys"]),
+        least=int(option["ops-per-key-min"]),
+        most=int(option["ops-per-key-max"]),
+    )
 
 
 class FinalReads(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ from splitbrain.contracts.workload import Client, Kv, OpenKv, Workload
 from splitbrain.env.random import Stream
 from splitbrain.history.op import Op
 from splitbrain.workloads.by_cas import CONTENDED, change
-from splitbrain.workloads.keys import FinalReads, SlidingKeys
+from splitbrain.workloads.keys import FinalReads, sliding
 from splitbrain.workloads.kv_client import KvClient
 
 __all__ = ["OPTIONS", "AskForLastSeen", "KvTextClient", "kv"]
@@ -121,14 +121,7 @@ def kv(spec: TestSpec) -> Workload:
     return Workload(
         name="kv",
         vocabulary="kv",
-        generator=AskForLastSeen(
-            SlidingKeys(
-                draw=draw,
-                width=int(option["keys"]),
-                least=int(option["ops-per-key-min"]),
-                most=int(option["ops-per-key-max"]),
-            )
-        ),
+        generator=AskForLastSeen(sliding(draw, option)),
         final_generator=FinalReads(),
         client=lambda open_kv: KvTextClient(open_kv, tries),
         checkers={"linearizable": LinearizableChecker(make_model("kv"))},

@@ -29,7 +29,7 @@ from splitbrain.contracts.spec import TestSpec
 from splitbrain.contracts.workload import Workload
 from splitbrain.env.random import Stream
 from splitbrain.workloads.final import FinalReadsByAll
-from splitbrain.workloads.keys import FinalReads, SlidingKeys
+from splitbrain.workloads.keys import FinalReads, sliding
 from splitbrain.workloads.kv_client import KvClient
 
 __all__ = ["OPTIONS", "register"]
@@ -58,12 +58,7 @@ def register(spec: TestSpec) -> Workload:
     return Workload(
         name="register",
         vocabulary="kv",
-        generator=SlidingKeys(
-            draw=draw,
-            width=int(option["keys"]),
-            least=int(option["ops-per-key-min"]),
-            most=int(option["ops-per-key-max"]),
-        ),
+        generator=sliding(draw, option),
         final_generator=_final_reads(option),
         client=KvClient,
         checkers=_checkers(option),

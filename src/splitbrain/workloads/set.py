@@ -22,7 +22,7 @@ from splitbrain.errors import HarnessError
 from splitbrain.history.op import Op
 from splitbrain.workloads.by_cas import CONTENDED, change
 from splitbrain.workloads.final import FinalReadsByAll
-from splitbrain.workloads.keys import SlidingKeys
+from splitbrain.workloads.keys import sliding
 
 __all__ = ["OPTIONS", "SetClient", "set_workload"]
 
@@ -88,12 +88,7 @@ def set_workload(spec: TestSpec) -> Workload:
     return Workload(
         name="set",
         vocabulary="kv",
-        generator=SlidingKeys(
-            draw=draw,
-            width=int(option["keys"]),
-            least=int(option["ops-per-key-min"]),
-            most=int(option["ops-per-key-max"]),
-        ),
+        generator=sliding(draw, option),
         final_generator=FinalReadsByAll(),
         client=lambda open_kv: SetClient(open_kv, tries),
         checkers={"set": SetFullChecker(linearizable=bool(option["linearizable"]))},

@@ -12,9 +12,9 @@ import signal
 from types import FrameType
 from typing import Any
 
-__all__ = ["Stop"]
+from splitbrain.commands.signals import take_signals
 
-_KINDS = (signal.SIGINT, signal.SIGTERM)
+__all__ = ["Stop"]
 
 
 class Stop:
@@ -26,11 +26,7 @@ class Stop:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Stop:
-        try:
-            for kind in _KINDS:
-                self._before[kind] = signal.signal(kind, self._on_signal)
-        except ValueError:  # not the main thread: the host handles signals
-            self._before.clear()
+        self._before = take_signals(self._on_signal)
         return self
 
     def __exit__(self, *_exception: object) -> None:

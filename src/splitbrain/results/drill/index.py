@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from importlib import resources
 from typing import Any
 
 import jinja2
@@ -22,10 +21,11 @@ from splitbrain.results.drill.earlier import Earlier
 from splitbrain.results.drill.record import STATUSES, DrillRecord
 from splitbrain.results.drill.rows import matrix_of, rows_of
 from splitbrain.results.drill.words import FIGURES, counts_line, headline, outcome, symbol
-from splitbrain.results.report import build
+from splitbrain.results.report.template import environment, resource, script_hash
 
 __all__ = ["index_page"]
 
+_HERE = "splitbrain.results.drill"
 _TONES = {"passed": "valid", "failed": "invalid", "error": "invalid"}
 _SHORT = {"lost": "lost", "recovery_s": "recovery", "outage_s": "outage"}
 
@@ -34,7 +34,7 @@ def index_page(record: DrillRecord, earlier: Sequence[Earlier] = ()) -> str:
     """The page as text; the same record gives the same page, byte for byte."""
     rows = rows_of(record, earlier)
     whole = outcome(record)
-    script = _resource("index.js")
+    script = resource("index.js", _HERE)
     return (
         _environment()
         .get_template("index.html.j2")
@@ -56,7 +56,7 @@ def index_page(record: DrillRecord, earlier: Sequence[Earlier] = ()) -> str:
                 ],
                 "style": Markup(_style()),  # noqa: S704 - our own files
                 "script": Markup(script),  # noqa: S704 - our own file
-                "script_hash": build._hash(script),
+                "script_hash": script_hash(script),
             }
         )
     )
@@ -70,19 +70,14 @@ def _present(rows: Sequence[Any]) -> list[tuple[str, int]]:
 
 @cache
 def _style() -> str:
-    return f"{build._resource('report.css')}\n{_resource('index.css')}"
-
-
-@cache
-def _resource(name: str) -> str:
-    return resources.files(__package__).joinpath("templates", name).read_text(encoding="utf-8")
+    return f"{resource('report.css')}\n{resource('index.css', _HERE)}"
 
 
 @cache
 def _environment() -> jinja2.Environment:
     """The report's environment, whose finalizer makes every text visible, with our templates."""
     loaders = [
-        jinja2.PackageLoader("splitbrain.results.drill"),
+        jinja2.PackageLoader(_HERE),
         jinja2.PackageLoader("splitbrain.results.report"),
     ]
-    return build._environment().overlay(loader=jinja2.ChoiceLoader(loaders))
+    return environment().overlay(loader=jinja2.ChoiceLoader(loaders))

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
 from splitbrain.results.report import cards, leaders, problems, tables
-from splitbrain.results.report.advice import advice_for
-from splitbrain.results.report.axis import number
 from splitbrain.results.report.data import ReportData
 from splitbrain.results.report.frame import OUTCOMES
 from splitbrain.results.report.intervals import Interval
 from splitbrain.results.report.over_time import over_time
 from splitbrain.results.report.page import Page, prepare
+from splitbrain.results.report.template import environment, resource, script_hash
 from splitbrain.results.sentence import headline, verdict_sentence
-from splitbrain.results.text import count, plural, span, visible
+from splitbrain.results.text import span
 
 __all__ = ["build_report", "write_report"]
 
@@ -46,7 +41,7 @@ def build_report(data: ReportData) -> str:
     """
     page = prepare(data)
     context = _context(page)
-    return _environment().get_template("report.html.j2").render(context)
+    return environment().get_template("report.html.j2").render(context)
 
 
 def write_report(path: str | Path, data: ReportData) -> Path:
@@ -82,9 +77,9 @@ def _context(page: Page) -> dict[str, Any]:
         **over_time(page, reigns),
         **_fault_part(page, reigns),
         **_rest(page),
-        "style": Markup("\n".join(_resource(name) for name in _STYLES)),  # noqa: S704 - our own
+        "style": Markup("\n".join(resource(name) for name in _STYLES)),  # noqa: S704 - our own
         "script": Markup(script),  # noqa: S704 - our own file
-        "script_hash": _hash(script),
+        "script_hash": script_hash(script),
         **_problems(page),  # last: it tells of parts above that failed
     }
 
@@ -201,41 +196,7 @@ def _commands(page: Page) -> list[tuple[str, str]]:
     return [*found, *((str(name), str(command)) for name, command in more.items())]
 
 
-def _resource(name: str) -> str:
-    return resources.files(__package__).joinpath("templates", name).read_text(encoding="utf-8")
-
-
 @cache
 def _script() -> str:
-    body = "\n".join(_resource(name) for name in _SCRIPTS)
+    body = "\n".join(resource(name) for name in _SCRIPTS)
     return f'(() => {{\n"use strict";\n{body}\n}})();'
-
-
-def _hash(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _shown(value: Any) -> Any:
-    """Every text that a template prints passes through here, then through HTML's escaping."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return visible(value)
-    return value
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("splitbrain.results.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["count"] = count
-    environment.filters["percent"] = lambda part, whole: number(100 * part / whole)
-    environment.filters["number"] = number
-    environment.filters["seconds"] = lambda time_ns: f"{time_ns / 1e9:,.3f} s"
-    environment.globals["plural"] = plural
-    environment.globals["advice_for"] = advice_for
-    return environment
