@@ -5,11 +5,13 @@ Only contracts are used here: nothing of any one substrate.
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 import pytest
 
 from splitbrain.contracts.fault import Cut, Fault, Shape
 from splitbrain.contracts.testbed import Testbed
-from splitbrain.errors import SplitbrainError
+from splitbrain.errors import SplitbrainError, Unsupported
 
 pytestmark = pytest.mark.processes
 
@@ -142,6 +144,40 @@ def test_power_ends_the_node(case) -> None:
         text = (await node.control("read", {}))["text"]
         assert text.startswith("kept.")
         assert text != "kept.lost"
+
+    case.run(body)
+
+
+def test_files_go_in_and_come_out(case) -> None:
+    async def body(testbed: Testbed) -> None:
+        node = testbed.node("n2")
+        path = str(PurePosixPath(node.data_dir) / "planted") if node.data_dir else "planted"
+        content = bytes(range(256)) * 9
+        with pytest.raises(FileNotFoundError):
+            await node.get(path)
+        await node.put(path, content)
+        assert await node.get(path) == content
+        await node.kill()
+        assert await node.get(path) == content, "also of a dead node"
+        await node.put(path, b"less")
+        await node.restart()
+        assert await node.get(path) == b"less"
+
+    case.run(body)
+
+
+def test_a_command_runs_beside_the_program(case) -> None:
+    async def body(testbed: Testbed) -> None:
+        node = testbed.node("n1")
+        if not case.real:
+            with pytest.raises(Unsupported, match="simulation"):
+                await node.exec(["true"])
+            return
+        told = await node.exec(["sh", "-c", "echo out; echo err >&2; exit 3"])
+        assert (told.code, told.out, told.err) == (3, b"out\n", b"err\n")
+        with pytest.raises(TimeoutError):
+            await node.exec(["sleep", "60"], timeout_s=0.2)
+        assert any("toy started" in line for line in await node.log_tail())
 
     case.run(body)
 

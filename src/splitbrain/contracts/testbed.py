@@ -25,6 +25,7 @@ from splitbrain.env.random import Random
 
 __all__ = [
     "ClockFaults",
+    "ExecResult",
     "LinkCount",
     "Net",
     "Node",
@@ -109,6 +110,20 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     wall_ns: int | None = None
 
 
+class ExecResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How a command on a node ended.
+
+    Attributes:
+        code: its exit code; negative: ended by that signal.
+        out: standard output.
+        err: standard error.
+    """
+
+    code: int
+    out: bytes = b""
+    err: bytes = b""
+
+
 class LinkCount(msgspec.Struct, frozen=True, kw_only=True):
     """What both ends of a directed link have seen since the testbed was opened.
 
@@ -150,6 +165,10 @@ class Node(Protocol):
     def control_path(self) -> str:
         """Path of the control socket, as the program sees it (empty where there is none)."""
 
+    @property
+    def python(self) -> str:
+        """The interpreter there in which splitbrain is installed, for ``Program.argv``."""
+
     def state(self) -> NodeState:
         """What the substrate believes; no I/O."""
 
@@ -190,6 +209,21 @@ class Node(Protocol):
 
     async def log_tail(self, lines: int = 20) -> Sequence[str]:
         """The last lines of the node's log."""
+
+    async def exec(self, argv: Sequence[str], *, timeout_s: float = 10.0) -> ExecResult:
+        """Run a command where the node lives, beside its program.
+
+        Raises:
+            Unsupported: in ``sim``, where there is no operating system.
+            TimeoutError: it took longer than ``timeout_s``, and was ended.
+            HostError: it cannot be started.
+        """
+
+    async def put(self, path: str, content: bytes) -> None:
+        """Write a file where the node lives; a path as the program sees it."""
+
+    async def get(self, path: str) -> bytes:
+        """Read a file where the node lives; FileNotFoundError if there is none."""
 
 
 class Net(Protocol):

@@ -27,7 +27,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from splitbrain.substrates.local.node import LocalNode
-from splitbrain.substrates.local.places import HOST
+from splitbrain.substrates.real.places import HOST
 from splitbrain.substrates.tools.sockdiag import Received, received
 
 __all__ = ["ClientProbe", "probe_client", "probe_link"]

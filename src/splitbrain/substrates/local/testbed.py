@@ -14,14 +14,15 @@ from splitbrain.contracts.testbed import NodeCrash, Site
 from splitbrain.env import Caller
 from splitbrain.errors import RequestError, UnknownName
 from splitbrain.substrates.heal import end_labelled
-from splitbrain.substrates.local.clocks import LocalClocks, slow_disk
-from splitbrain.substrates.local.events import Follower
 from splitbrain.substrates.local.faults import CLIENT, Link
 from splitbrain.substrates.local.net import CUT_MODES, LocalNet, link_name
-from splitbrain.substrates.local.node import Keeper, LocalNode
-from splitbrain.substrates.local.places import HOST, HeldPort, Places
+from splitbrain.substrates.local.node import LocalNode
 from splitbrain.substrates.proxy.client import Proxies
 from splitbrain.substrates.proxy.messages import LinkSpec
+from splitbrain.substrates.real.clocks import RealClocks, slow_disk
+from splitbrain.substrates.real.events import Follower
+from splitbrain.substrates.real.node import Keeper
+from splitbrain.substrates.real.places import HOST, HeldPort, Places
 
 __all__ = ["LocalTestbed", "Options", "open_testbed"]
 
@@ -93,7 +94,6 @@ class LocalTestbed:
         keeper = Keeper(
             label=site.label,
             journal=site.journal,
-            places=self._places,
             crashed=self._crashes.append,
             time_ns=self.time_ns,
             seed=lambda node, incarnation: self._random.draw("tear", node, incarnation) >> 12,
@@ -103,11 +103,11 @@ class LocalTestbed:
         for name in names:
             port = HeldPort()
             self._ports.append(port)
-            self._nodes[name] = LocalNode(name, port, keeper)
+            self._nodes[name] = LocalNode(name, port, self._places, keeper)
         self._follower = Follower(
             {name: self._places.events(name) for name in names}, start_ns, site.events
         )
-        self._clock = LocalClocks(self._nodes, site.label, site.journal)
+        self._clock = RealClocks(self._nodes, site.label, site.journal)
         self._net = self._make_net({})
 
     async def open(self) -> None:
@@ -158,7 +158,7 @@ class LocalTestbed:
         return self._net
 
     @property
-    def clock(self) -> LocalClocks:
+    def clock(self) -> RealClocks:
         """The nodes' clocks."""
         return self._clock
 

@@ -196,6 +196,14 @@ class SimDisk:
         file.error = None
         self._removed.append((file, file.data))
 
+    def plant(self, name: str, data: bytes) -> None:
+        """Make ``data`` the content from outside, durable at once."""
+        file = self._open(name)
+        file.part()
+        file.data += data
+        file.error = None
+        file.settle(file.data, len(file.data))
+
     def _open(self, name: str) -> _File:
         file = self._files.get(name)
         if file is None:

@@ -14,7 +14,13 @@ from typing import Any
 
 import msgspec
 
-from splitbrain.contracts.testbed import NodeCrash, NodeState, Observation, Program
+from splitbrain.contracts.testbed import (
+    ExecResult,
+    NodeCrash,
+    NodeState,
+    Observation,
+    Program,
+)
 from splitbrain.env import Shell
 from splitbrain.env.random import Random
 from splitbrain.env.skew import SkewedClock
@@ -48,6 +54,7 @@ class SimNode(Inbox):
 
     control_path = ""
     config_dir = ""
+    python = ""
 
     def __init__(
         self,
@@ -270,6 +277,27 @@ class SimNode(Inbox):
     async def log_tail(self, lines: int = 20) -> Sequence[str]:
         """The last lines of its log."""
         return self._record.tail(self.name, lines)
+
+    async def exec(self, argv: Sequence[str], *, timeout_s: float = 10.0) -> ExecResult:
+        """Refused: there is no operating system here.
+
+        Raises:
+            Unsupported: always.
+        """
+        raise Unsupported(
+            f"node {self.name}: cannot run {argv[0]!r} in a simulation; "
+            "use --on local, docker or ssh"
+        )
+
+    async def put(self, path: str, content: bytes) -> None:
+        """Put a file on its disk; a flat name."""
+        self.disk.plant(path, content)
+
+    async def get(self, path: str) -> bytes:
+        """Read a file of its disk."""
+        if path not in self.disk.files():
+            raise FileNotFoundError(f"node {self.name} has no file {path!r}")
+        return self.disk.read(path)
 
     def log(self, line: str) -> None:
         """Write one line to its log."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -230,7 +229,7 @@ def _program(testbed: Testbed, node: Node, config: StoreConfig, random: Random) 
     path = str(PurePosixPath(node.config_dir) / "node.json")
     return Program(
         name="minitikv",
-        argv=(sys.executable, "-m", "splitbrain.cluster.node", path),
+        argv=(node.python, "-m", "splitbrain.cluster.node", path),
         files={"node.json": msgspec.json.encode(settings)},
         control=True,
         build=lambda env: build_store(config, env),

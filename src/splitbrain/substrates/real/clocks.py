@@ -10,17 +10,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from splitbrain.contracts.journal import Journal
-from splitbrain.substrates.local.node import LocalNode
+from splitbrain.substrates.real.node import RealNode
 
-__all__ = ["LocalClocks", "slow_disk"]
+__all__ = ["RealClocks", "slow_disk"]
 
 _TIMEOUT_S = 2.0
 
 
-class LocalClocks:
+class RealClocks:
     """See ``contracts.testbed.ClockFaults``."""
 
-    def __init__(self, nodes: Mapping[str, LocalNode], label: str, journal: Journal) -> None:
+    def __init__(self, nodes: Mapping[str, RealNode], label: str, journal: Journal) -> None:
         self._nodes = nodes
         self._label = label
         self._journal = journal
@@ -46,13 +46,13 @@ class LocalClocks:
         await _act(self._journal, self._label, self._nodes[node], "clock-set", arguments)
 
 
-async def slow_disk(node: LocalNode, extra_ms: float, label: str, journal: Journal) -> None:
+async def slow_disk(node: RealNode, extra_ms: float, label: str, journal: Journal) -> None:
     """Let each fsync of ``node`` take ``extra_ms`` longer."""
     await _act(journal, label, node, "disk-slow", {"extra_ms": extra_ms})
 
 
 async def _act(
-    journal: Journal, label: str, node: LocalNode, verb: str, arguments: Mapping[str, Any]
+    journal: Journal, label: str, node: RealNode, verb: str, arguments: Mapping[str, Any]
 ) -> None:
     # Nothing to undo by itself: it ends with the node's process, which is journaled.
     number = journal.intent(

@@ -1,0 +1,1 @@
+"""What ``local``, ``docker`` and ``ssh`` share: nodes that are processes of an operating system."""
