@@ -25,6 +25,7 @@ import difflib
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 __all__ = [
     "CannotError",
@@ -154,7 +155,10 @@ def whose(thing: object) -> str:
     """
     import inspect
 
-    named = thing if inspect.isclass(thing) or inspect.isfunction(thing) else type(thing)
+    if inspect.isclass(thing) or inspect.isfunction(thing) or inspect.ismethod(thing):
+        named: Any = thing
+    else:
+        named = type(thing)
     name = getattr(named, "__qualname__", repr(named))
     module = sys.modules.get(getattr(named, "__module__", ""))
     file = getattr(module, "__file__", None)

@@ -148,11 +148,12 @@ def test_a_generator_s_problems_are_told_all_at_once(plugin):
     ):
         assert part in text
     text = said(invocations, module.Own())
-    assert f"(with Own ({path}:3)) gave 7; it must give Emit(op, next), PENDING or None" in text
+    given = f"generator Own ({path}:3) gave 7; it must give Emit(op, next), PENDING or None"
+    assert given in text
     inside = said(
         invocations, clients(stagger(1, module.Own()))
     )  # a combinator stumbles over it
-    assert f"(with Own ({path}:3))" in inside
+    assert f"generator Own ({path}:3) inside " in inside
 
 
 def test_an_emit_of_no_op_is_told():
@@ -170,7 +171,7 @@ def test_an_exception_names_the_line_the_question_and_the_generator():
     gen = map(lambda op: op.value["x"], lift({"f": "read", "value": {}}))
     text = said(invocations, gen)
     for part in ("failed in op, time 0 ns, free threads [-1, 0, 1]: KeyError: 'x'",
-                 f"at {__file__}:", "generator Map("):  # fmt: skip
+                 f"at {__file__}:", "<lambda> (", ") inside Map("):  # fmt: skip
         assert part in text
 
 

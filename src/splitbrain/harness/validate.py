@@ -35,6 +35,7 @@ __all__ = [
 _CLIENT_TYPES = ("ok", "fail", "info")
 _CLIENT_METHODS = ("open", "setup", "invoke", "teardown", "close")
 _DEPTH = 12
+_INSIDE = 100
 
 
 # --- generators -----------------------------------------------------------------------------------
@@ -125,10 +126,12 @@ def _unwritable_parts(op: Op, names: tuple[str, ...]) -> list[str]:
 
 
 def _described(generator: Any) -> str:
-    """The generator, and the parts of it that are not ours."""
+    """The parts of the generator that are not ours, and what they are inside of."""
     foreign = dict.fromkeys(text for text in _parts(generator, _DEPTH) if "(" in text)
-    from_ = f" (with {', '.join(foreign)})" if foreign else ""
-    return f"generator {short(generator)}{from_}"
+    if not foreign:
+        return f"generator {short(generator)}"
+    inside = "" if whose(generator) in foreign else f" inside {short(generator, _INSIDE)}"
+    return f"generator {', '.join(foreign)}{inside}"
 
 
 def _parts(value: Any, depth: int) -> Iterator[str]:

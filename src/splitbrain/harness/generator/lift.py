@@ -20,7 +20,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from splitbrain.contracts.generator import PENDING, Context, Emit, Generator, Pending
-from splitbrain.errors import HarnessError
+from splitbrain.errors import HarnessError, whose
 from splitbrain.history.op import Op
 
 __all__ = [
@@ -126,16 +126,22 @@ class Calls(msgspec.Struct, frozen=True):
             value = self.function(test, ctx) if self.takes_context else self.function()
             if value is None:
                 return None
-            answer = lift(value).op(test, ctx)
+            answer = self._lifted(value).op(test, ctx)
             if answer is PENDING:
                 return PENDING
             if answer is not None:
                 following = answer.next
                 return Emit(answer.op, self if following is DONE else _then(following, self))
         raise HarnessError(
-            f"{self.function!r} gave {_EMPTY_LIMIT} generators in a row that yield nothing; "
+            f"{whose(self.function)} gave {_EMPTY_LIMIT} generators in a row that yield nothing; "
             f"return None to end"
         )
+
+    def _lifted(self, value: Any) -> Generator:
+        try:
+            return lift(value)
+        except HarnessError as exc:
+            raise HarnessError(f"what {whose(self.function)} gave: {exc}") from exc
 
     def update(self, test: Mapping[str, Any], ctx: Context, event: Op) -> Generator:
         """Stays as it is."""
@@ -331,7 +337,7 @@ def _calls(function: Callable[..., Any]) -> Calls:
     ]
     if len(needed) not in (0, 2):
         raise HarnessError(
-            f"{function!r} takes {len(needed)} arguments; "
+            f"{whose(function)} takes {len(needed)} arguments; "
             f"as a generator it must take none, or (test, ctx)"
         )
     return Calls(function, len(needed) == 2)
