@@ -41,9 +41,12 @@ from splitbrain.loading import NAME, line_in, line_of, load_module
 from splitbrain.options import (
     DESCRIBED,
     HARNESS_OPTIONS,
+    NEMESIS_OPTIONS,
     SUBSTRATE_OPTIONS,
     WORKLOAD_OPTIONS,
     check_options,
+    refuse_impossible_words,
+    wants_one_way,
 )
 
 __all__ = [
@@ -121,6 +124,7 @@ def builtin() -> Catalog:
         nemeses={**PACKAGES, **SINGLE},
         options={
             **HARNESS_OPTIONS,
+            **NEMESIS_OPTIONS,
             **WORKLOAD_OPTIONS,
             **SUBSTRATE_OPTIONS,
             **SIM_KNOBS,
@@ -137,7 +141,7 @@ def resolve(spec: TestSpec, catalog: Catalog) -> Test:
     Raises:
         UnknownName: a workload, system, substrate, fault, bug or option that nobody knows.
         RequestError: names that do not fit together.
-        Unsupported: a fault that the substrate cannot inject.
+        Unsupported: a fault that the substrate cannot inject, or that the testbed is too small for.
     """
     _check_numbers(spec)
     for name in spec.options:
@@ -159,6 +163,7 @@ def resolve(spec: TestSpec, catalog: Catalog) -> Test:
     asked = _asked(spec, catalog)
     here, missing = _abilities(spec, substrate)
     _refuse_impossible(spec, catalog, here, missing)
+    refuse_impossible_words(spec, here, missing)
     possible = asked & here
     outside = frozenset(kind for kind in possible if kind not in system.fault_model)
 
@@ -239,7 +244,7 @@ def _asked(spec: TestSpec, catalog: Catalog) -> frozenset[Fault]:
         if name not in catalog.nemeses:
             raise UnknownName("fault", name, [*catalog.nemeses, "all", "none"])
         kinds |= catalog.nemeses[name]
-    return frozenset(kinds)
+    return frozenset(kinds | {Fault.ONE_WAY} if wants_one_way(spec) else kinds)
 
 
 def _abilities(

@@ -1,23 +1,31 @@
 """The options that every run knows, what numbers they take, and a line of words for every name.
 
 Pure data beside ``catalog``, which holds the factories.  To add an option: a line in one of the first
-three tables, and its range in ``_RANGES`` if it is a number.
+tables, and its range in ``_RANGES`` if it is a number.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from splitbrain.errors import RequestError
+from splitbrain.contracts.fault import Fault
+from splitbrain.contracts.spec import TestSpec
+from splitbrain.errors import RequestError, UnknownName, Unsupported
+from splitbrain.nemesis.base import LEAST_NODES, ROLES
+from splitbrain.nemesis.partition import NEED_FOUR, ONE_WAY, SHAPES
+from splitbrain.nemesis.rotation import words_of
 
 __all__ = [
     "DESCRIBED",
     "HARNESS_OPTIONS",
+    "NEMESIS_OPTIONS",
     "SUBSTRATE_OPTIONS",
     "WORKLOAD_OPTIONS",
     "check_options",
+    "refuse_impossible_words",
+    "wants_one_way",
 ]
 
 HARNESS_OPTIONS: Mapping[str, str] = {
@@ -28,6 +36,12 @@ HARNESS_OPTIONS: Mapping[str, str] = {
     "answered-share": "share of operations outside fault bands that must be answered (0.9)",
     "unproven-share": "share of a fault's applications that may lack proof (0.2)",
     "check-seconds": "budget of the checkers (60)",
+}
+
+NEMESIS_OPTIONS: Mapping[str, str] = {
+    "targets": f"whom faults of nodes hit, by turns, joined by commas: {', '.join(ROLES)}",
+    "shapes": f"how partitions cut, by turns, joined by commas: {', '.join(sorted(SHAPES))}",
+    "quiet": "seconds from the end of a fault to the start of the next (drawn by default)",
 }
 
 WORKLOAD_OPTIONS: Mapping[str, str] = {
@@ -59,6 +73,7 @@ _RANGES: Mapping[str, tuple[type, float, float]] = {
     "answered-share": (float, 0.0, 1.0),
     "unproven-share": (float, 0.0, 1.0),
     "check-seconds": (float, 0.0, _MOST),
+    "quiet": (float, 0.001, _MOST),
     "keys": (int, 1, _MOST),
     "read-share": (float, 0.0, 1.0),
     "values": (int, 1, _MOST),
@@ -75,6 +90,12 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     "promise": ("linearizable", "bounded-staleness", "eventual"),
 }
 """Options that are one of a few words."""
+
+_LISTS: Mapping[str, tuple[str, Sequence[str]]] = {
+    "targets": ("target", ROLES),
+    "shapes": ("partition shape", tuple(SHAPES)),
+}
+"""Options that are words joined by commas: what a word is, and those that are known."""
 
 DESCRIBED: Mapping[str, Mapping[str, str]] = {
     "workloads": {
@@ -97,7 +118,7 @@ DESCRIBED: Mapping[str, Mapping[str, str]] = {
         "unique-ids": "ids of which no two are alike: generate",
     },
     "nemeses": {
-        "partition": "cuts links: halves, the leader alone, bridge, ring, one-way",
+        "partition": "cuts links: halves, the leader alone, bridge, ring, one-way: --option shapes",
         "kill": "SIGKILL; restarted later",
         "power": "kill, and bytes not fsynced are lost",
         "pause": "SIGSTOP; resumed later",
@@ -124,8 +145,10 @@ DESCRIBED: Mapping[str, Mapping[str, str]] = {
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse (RequestError) an option whose value is not a number of its range."""
+    """Refuse (RequestError) a value that is no number of its option's range, or none of its words."""
     for name, value in options.items():
+        if name in _LISTS:
+            _check_words(name, value)
         word = str(value).lower() if isinstance(value, bool) else value
         if name in _WORDS and word not in _WORDS[name]:
             known = ", ".join(_WORDS[name])
@@ -146,3 +169,46 @@ def check_options(options: Mapping[str, Any]) -> None:
             f"options ops-per-key-min={fewest} and ops-per-key-max={most_ops}: the first must not "
             "be larger; set both (defaults 100 and 200)"
         )
+
+
+def _check_words(name: str, value: Any) -> None:
+    kind, known = _LISTS[name]
+    words = words_of(value)
+    if not words:
+        raise RequestError(
+            f"option {name}={value}: one or more of {', '.join(known)} are needed"
+        )
+    for word in words:
+        if word not in known:
+            raise RequestError(f"option {name}={value}: {UnknownName(kind, word, known)}")
+
+
+def wants_one_way(spec: TestSpec) -> bool:
+    """Whether partitions are asked for, by a shape that cuts one way only."""
+    shapes = words_of(spec.options.get("shapes", ""))
+    return "partition" in spec.nemesis and not ONE_WAY.isdisjoint(shapes)
+
+
+def refuse_impossible_words(
+    spec: TestSpec, here: frozenset[Fault], missing: Mapping[Fault, str]
+) -> None:
+    """Refuse (Unsupported) a shape or a target that this testbed cannot have.
+
+    Args:
+        spec: of the test; its options are well-formed.
+        here: the faults that are possible.
+        missing: for the others, what would help.
+    """
+    least = {**LEAST_NODES, **dict.fromkeys(NEED_FOUR, 4)}
+    for name in _LISTS:
+        for word in words_of(spec.options.get(name, "")):
+            if word in ONE_WAY and Fault.ONE_WAY not in here:
+                why = missing.get(Fault.ONE_WAY, "choose a shape that cuts both ways")
+                raise Unsupported(
+                    f"option {name}={word}: one-way cuts are not possible on {spec.substrate}: {why}"
+                )
+            if len(spec.nodes) < least.get(word, 1):
+                raise Unsupported(
+                    f"option {name}={word} needs {least[word]} nodes or more, and this test has "
+                    f"{len(spec.nodes)}; raise --nodes or leave {word} out"
+                )

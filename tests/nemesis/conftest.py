@@ -20,6 +20,7 @@ from splitbrain.env.random import Random
 from splitbrain.harness.stage import LoopPacer
 from splitbrain.history.op import NEMESIS, Op
 from splitbrain.nemesis.packages import make_packages
+from splitbrain.results.runs import read_run
 from splitbrain.substrates.local import LocalSubstrate
 from splitbrain.substrates.sim import SimSubstrate
 from splitbrain.systems.minitikv import Minitikv
@@ -231,3 +232,16 @@ def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
 def effects(value: Mapping[str, Any]) -> list[Any]:
     """Per proof: what masked it, or what was seen: True, False, None."""
     return [proof.get("masked") or proof.get("effective") for proof in value["proof"]]
+
+
+def acts(directory: Path) -> list[tuple[Op, Op]]:
+    """What the nemesis of a run was asked for, each with what came of it; in order."""
+    ops = [
+        op
+        for op in read_run(directory).history.nemesis_ops()
+        if op.f.startswith(("start-", "stop-"))
+    ]
+    pairs = list(zip(ops[::2], ops[1::2], strict=True))
+    assert pairs, "the nemesis did nothing"
+    assert all(asked.f == done.f and "proof" in done.value for asked, done in pairs)
+    return pairs

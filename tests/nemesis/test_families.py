@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from splitbrain.errors import HarnessError
 from splitbrain.nemesis.partition import SHAPES
 
 from .conftest import NODES, Stand, effects
@@ -58,6 +59,60 @@ def test_a_partition_by_pairs_and_by_targets(sim) -> None:
         await stand.stop("partition", id="c")
         reached = await stand.testbed.net.reach(LINKS, timeout_s=0.5)
         assert [link for link in LINKS if not reached[link]] == [("n1", "n2")]
+
+    sim(body)
+
+
+@pytest.mark.parametrize("deaf", ["leader", "follower"])
+def test_a_grudge_silences_one_way_of_real_messages(sim, deaf: str) -> None:
+    """The receiver takes nothing from whom it bears a grudge, and is itself heard by all."""
+
+    async def body(stand: Stand) -> None:
+        leader, other = await stand.leader(), await stand.other()
+        one, from_ = (leader, other) if deaf == "leader" else (other, leader)
+        value = await stand.start("partition", grudge={one: [from_]})
+        assert value["parameters"] == {"cut": [[from_, one]], "leader": leader}
+        assert effects(value) == [True]
+        net = stand.testbed.net
+        before = await net.counts()
+        await asyncio.sleep(2)
+        after = await net.counts()
+        arrived = {key: after[key].received - before[key].received for key in after}
+        assert after[from_, one].sent > before[from_, one].sent
+        assert arrived[from_, one] == 0
+        third = next(name for name in NODES if name not in (one, from_))
+        assert all(arrived[key] > 0 for key in ((one, from_), (third, leader)))
+        assert effects(await stand.stop("partition")) == [True]
+        before = await net.counts()
+        await asyncio.sleep(2)
+        after = await net.counts()
+        assert after[from_, one].received > before[from_, one].received
+
+    sim(body)
+
+
+@pytest.mark.parametrize("key", ["cut", "grudge"])
+def test_a_partition_of_an_unknown_node_is_refused_and_cuts_nothing(sim, key: str) -> None:
+    async def body(stand: Stand) -> None:
+        given = [["n1", "n2"], ["n1", "m3"]] if key == "cut" else {"n2": ["n1"], "m3": ["n1"]}
+        with pytest.raises(HarnessError, match=f"unknown node in {key} 'm3'; did you mean n3"):
+            await stand.start("partition", **{key: given})
+        assert all((await stand.testbed.net.reach(LINKS, timeout_s=0.5)).values())
+
+    sim(body)
+
+
+def test_a_follower_and_less_than_a_third(sim) -> None:
+    async def body(stand: Stand) -> None:
+        leader = await stand.leader()
+        for number in range(6):
+            value = await stand.start("pause", "follower", id=f"f{number}")
+            (name,) = value["targets"]
+            assert name != leader
+            assert effects(value) == [True]
+            await stand.stop("pause", id=f"f{number}")
+        value = await stand.start("partition", "minority-third")
+        assert len(value["parameters"]["cut"]) == 2 * 1 * 4
 
     sim(body)
 
@@ -225,7 +280,7 @@ def test_an_admin_action_moves_the_leadership(sim) -> None:
 
 def test_heal_all_heals_all(sim) -> None:
     async def body(stand: Stand) -> None:
-        await stand.start("partition", shape="halves")
+        await stand.start("partition", shape="random-halves")
         await stand.start("kill", "n1")
         await stand.start("pause", "n2")
         await stand.start("clock-drift", "n3", rate=0.05)

@@ -11,24 +11,21 @@ from splitbrain import catalog
 from splitbrain.commands.run import run_spec
 from splitbrain.commands.schedule import read_schedule
 from splitbrain.contracts.spec import ScheduledFault, TestSpec
-from splitbrain.history.op import NEMESIS
 from splitbrain.nemesis.base import ROLES
-from splitbrain.results.runs import read_run
+
+from .conftest import acts
 
 ALL = ("partition", "kill", "power", "pause", "clock", "network")
 
 
 def starts(directory: Path) -> list[tuple[str, str, float, object, object]]:
     """Of each fault: what, id, when in ms, whom, and with what; as the history tells."""
-    history = read_run(directory).history
     found = []
-    for op, done in history.invocations():
-        if op.process == NEMESIS and op.f.startswith(("start-", "stop-")):
-            assert done is not None
-            value = done.value
-            parameters = {k: v for k, v in value["parameters"].items() if k != "leader"}
-            ms = round(op.time_ns / 1e6, 1)
-            found.append((op.f, value["id"], ms, value["targets"], parameters))
+    for op, done in acts(directory):
+        value = done.value
+        parameters = {k: v for k, v in value["parameters"].items() if k != "leader"}
+        ms = round(op.time_ns / 1e6, 1)
+        found.append((op.f, value["id"], ms, value["targets"], parameters))
     return found
 
 

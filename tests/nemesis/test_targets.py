@@ -6,12 +6,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.env.random import Random
 from splitbrain.errors import HarnessError
 from splitbrain.history.op import NEMESIS, Op
-from splitbrain.nemesis.base import Act, resolve_targets, unpack
+from splitbrain.nemesis.base import LEAST_NODES, Act, resolve_targets, unpack
 
 
 def world(size: int = 5, seed: int = 1) -> Any:
@@ -61,6 +63,29 @@ def test_minority_and_majority(size: int, minorities: set[int], majority: int) -
     assert {len(names) for names in found} == minorities
     assert all(len(resolve("majority", id_=str(i), size=size)) == majority for i in range(20))
     assert all(list(names) == sorted(names) for names in found)
+
+
+@given(size=st.integers(1, 25), id_=st.text("ab", max_size=3))
+def test_a_minority_third_is_smaller_than_a_third_and_never_empty(size: int, id_: str) -> None:
+    if size < LEAST_NODES["minority-third"]:
+        with pytest.raises(HarnessError, match="kill: no node is minority-third here; name a"):
+            resolve("minority-third", id_=id_, size=size)
+        return
+    assert 0 < len(resolve("minority-third", id_=id_, size=size)) < size / 3
+
+
+def test_a_minority_third_may_have_every_size_below_a_third() -> None:
+    found = {len(resolve("minority-third", id_=str(i), size=10)) for i in range(60)}
+    assert found == {1, 2, 3}
+
+
+def test_a_follower_is_any_node_but_the_leader() -> None:
+    found = {resolve("follower", id_=str(i), primaries=("n3", "n1")) for i in range(60)}
+    assert found == {("n1",), ("n2",), ("n4",), ("n5",)}
+    unknown = {resolve("follower", primaries=(), id_=str(i)) for i in range(60)}
+    assert len(unknown) == 5, "any node where no leader is known"
+    with pytest.raises(HarnessError, match="kill: no node is follower here"):
+        resolve("follower", size=1, primaries=("n1",))
 
 
 def test_the_same_fault_of_the_same_seed_hits_the_same_nodes() -> None:

@@ -29,7 +29,13 @@ class AdminFamily:
     def draft(self, name: str, stream: Stream) -> Draft:
         """A leader transfer to a node drawn at random."""
         parameters = {"action": "transfer-leader", "to": stream.choice(self._world.spec.nodes)}
-        return Draft(fault="admin", targets=("leader",), parameters=parameters, lasting=False)
+        return Draft(
+            fault="admin",
+            targets=("leader",),
+            parameters=parameters,
+            lasting=False,
+            aimed=True,
+        )
 
     async def start(self, act: Act) -> Outcome:
         """Do the action on each target."""

@@ -24,6 +24,7 @@ from splitbrain.history.op import Op
 from splitbrain.nemesis.ledger import HOLDS, Ledger
 
 __all__ = [
+    "LEAST_NODES",
     "ROLES",
     "Act",
     "Draft",
@@ -38,8 +39,14 @@ __all__ = [
     "unpack",
 ]
 
-ROLES = ("leader", "one", "minority", "majority", "all")
-"""Words for targets that are resolved when the fault happens."""
+ROLES = ("leader", "follower", "one", "minority", "minority-third", "majority", "all")
+"""Words for targets that are resolved when the fault happens.
+
+``minority`` leaves a quorum; ``minority-third`` is smaller than a third, as a Byzantine minority is.
+"""
+
+LEAST_NODES: Mapping[str, int] = {"follower": 2, "minority-third": 4}
+"""Roles that nobody has in a smaller testbed."""
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,12 +58,14 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
         parameters: what else the fault needs.
         lasting: False for a one-shot fault, which has no stop: those of
             ``splitbrain.checkers.bands.ONE_SHOT`` alone.
+        aimed: the targets are part of what the fault is, so ``--option targets`` leaves them.
     """
 
     fault: str
     targets: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = {}
     lasting: bool = True
+    aimed: bool = False
 
 
 class Act(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,7 +123,10 @@ def resolve_targets(
 ) -> tuple[str, ...]:
     """Node names for an act's targets, drawn by the act's id where a role leaves a choice.
 
-    >>> # a role in targets, such as ("minority",), becomes names such as ("n2", "n4")
+    A role in targets, such as ("minority",), becomes names such as ("n2", "n4").
+
+    Raises:
+        HarnessError: a target that is neither a node nor a role, or a role that nobody has here.
     """
     nodes = [name for name in world.spec.nodes if name not in set(exclude)]
     stream = world.random.stream("nemesis-targets", act.id)
@@ -122,22 +134,37 @@ def resolve_targets(
     for target in act.targets or ("one",):
         if target in world.spec.nodes:
             chosen.append(target)
-        elif target == "leader":
-            chosen.append(primaries[0] if primaries else stream.choice(nodes))
-        elif target == "one":
-            chosen.append(stream.choice(nodes))
-        elif target == "all":
-            chosen.extend(nodes)
-        elif target in ("minority", "majority"):
-            total = len(world.spec.nodes)
-            count = total // 2 + 1
-            if target == "minority":
-                count = stream.randint(1, max(1, (total - 1) // 2))
-            chosen.extend(sorted(stream.sample(nodes, min(count, len(nodes))), key=nodes.index))
+        elif target in ROLES:
+            chosen += _of_role(target, nodes, len(world.spec.nodes), primaries, stream)
         else:
             known = ", ".join([*world.spec.nodes, *ROLES])
             raise HarnessError(f"fault {act.fault}: unknown target {target!r}; known: {known}")
+    if not chosen and act.targets:
+        raise HarnessError(
+            f"fault {act.fault}: no node is {' or '.join(act.targets)} here; "
+            "name a node, another role, or raise --nodes"
+        )
     return tuple(dict.fromkeys(chosen))
+
+
+def _of_role(
+    role: str, nodes: list[str], total: int, primaries: Sequence[str], stream: Stream
+) -> list[str]:
+    """Those of ``nodes`` that a role hits, in a testbed of ``total``; none where nobody has it."""
+    if role == "all":
+        return nodes
+    if role == "leader":
+        return [primaries[0] if primaries else stream.choice(nodes)]
+    if role in ("one", "follower"):
+        able = [name for name in nodes if role == "one" or name not in primaries[:1]]
+        return [stream.choice(able)] if able else []
+    if role == "majority":
+        count = total // 2 + 1
+    elif role == "minority":
+        count = stream.randint(1, max(1, (total - 1) // 2))
+    else:
+        count = stream.randint(1, (total - 1) // 3) if total >= LEAST_NODES[role] else 0
+    return sorted(stream.sample(nodes, min(count, len(nodes))), key=nodes.index)
 
 
 def down(world: World, node: str, ledger: Ledger | None = None) -> str | None:

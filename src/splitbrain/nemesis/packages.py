@@ -28,7 +28,7 @@ from splitbrain.nemesis.ledger import Ledger
 from splitbrain.nemesis.network import NetworkFamily
 from splitbrain.nemesis.partition import PartitionFamily
 from splitbrain.nemesis.process import ProcessFamily
-from splitbrain.nemesis.rotation import Nothing, rotation
+from splitbrain.nemesis.rotation import Nothing, Wishes, rotation
 
 __all__ = ["FAULT_PACKAGE", "LEGEND", "PACKAGES", "SINGLE", "FamilyNemesis", "make_packages"]
 
@@ -169,6 +169,7 @@ def make_packages(
         int(world.interval_s * 1e9),
         world.testbed.time_ns(),
         world.random.child("rotation"),
+        wishes=Wishes.of(world.spec.options),
     )
     return (
         FaultPackage(

@@ -12,6 +12,7 @@ the proof comes with the stop: what was sent over the link meanwhile, and did no
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -19,11 +20,11 @@ from splitbrain.contracts.fault import Cut, Fault, Proof
 from splitbrain.contracts.test import World
 from splitbrain.contracts.testbed import LinkCount
 from splitbrain.env.random import Stream
-from splitbrain.errors import HarnessError
+from splitbrain.errors import HarnessError, UnknownName
 from splitbrain.nemesis.base import Act, Draft, Outcome, down, mask, resolve_targets
 from splitbrain.nemesis.ledger import HOLDS, LINKS, Ledger
 
-__all__ = ["SHAPES", "PartitionFamily", "cut_between"]
+__all__ = ["NEED_FOUR", "ONE_WAY", "SHAPES", "PartitionFamily", "cut_between", "given_cut"]
 
 
 def cut_between(one: Sequence[str], other: Sequence[str], *, both_ways: bool = True) -> Cut:
@@ -39,7 +40,13 @@ def cut_between(one: Sequence[str], other: Sequence[str], *, both_ways: bool = T
 
 
 def halves(nodes: Sequence[str], stream: Stream, leader: str | None) -> Cut:
-    """A minority and a majority, drawn at random."""
+    """The first half of the nodes, in their order, and the rest: of five, two and three."""
+    middle = len(nodes) // 2
+    return cut_between(nodes[:middle], nodes[middle:])
+
+
+def random_halves(nodes: Sequence[str], stream: Stream, leader: str | None) -> Cut:
+    """Halves as those of ``halves``, drawn at random."""
     mixed = stream.sample(list(nodes), len(nodes))
     middle = len(nodes) // 2
     return cut_between(sorted(mixed[:middle]), sorted(mixed[middle:]))
@@ -116,7 +123,7 @@ class Opening(msgspec.Struct, frozen=True):
 Shaper = Callable[[Sequence[str], Stream, "str | None"], Cut]
 
 SHAPES: Mapping[str, Shaper] = {
-    "halves": halves,
+    "random-halves": random_halves,
     "isolate-one": isolate_one,
     "isolate-leader": isolate_leader,
     "leader-in-minority": leader_in_minority,
@@ -124,17 +131,79 @@ SHAPES: Mapping[str, Shaper] = {
     "majorities-ring": majorities_ring,
     "one-way-in": one_way_in,
     "one-way-out": one_way_out,
+    "halves": halves,
 }
-"""Named shapes; ``parameters["cut"]`` gives any other by its pairs."""
+"""Named shapes; ``parameters["cut"]`` gives any other by its pairs, ``["grudge"]`` by receivers."""
+
+ONE_WAY = frozenset({"one-way-in", "one-way-out"})
+NEED_FOUR = frozenset({"bridge", "majorities-ring"})
+"""Shapes that fewer than four nodes cannot have."""
 
 _PATIENCE = 4
 """A probe after the cut is waited for at least so many times longer than the one before took."""
 
-_WEIGHTS = {"isolate-leader": 3, "leader-in-minority": 2, "halves": 2}
+_WEIGHTS = {"isolate-leader": 3, "leader-in-minority": 2, "random-halves": 2, "halves": 0}
+"""How often the draw takes a shape, if not once; ``halves`` comes only when it is asked for."""
+
+_CLIENT = "client"
+
+
+def _resolved(act: Act, cut: Cut) -> dict[str, Any]:
+    """The parameters by which the fault is repeated: of its links the cut alone tells."""
+    kept = {name: value for name, value in act.parameters.items() if name != "grudge"}
+    return {**kept, "cut": [list(pair) for pair in cut]}
 
 
 def _proven(act: Act) -> bool:
     return bool(act.parameters.get("proof", True))
+
+
+def given_cut(parameters: Mapping[str, Any], nodes: Sequence[str]) -> Cut | None:
+    """The pairs that ``cut`` names, and those of ``grudge``; None if there is neither.
+
+    A grudge is {receiver: those from whom it takes nothing}.
+
+    >>> given_cut({"grudge": {"n1": ["n2", "n3"]}}, ["n1", "n2", "n3"])
+    (('n2', 'n1'), ('n3', 'n1'))
+
+    Raises:
+        HarnessError: not of that form, or a name that is no node.
+    """
+    given = [key for key in _FORMS if parameters.get(key) is not None]
+    pairs: dict[tuple[str, str], None] = {}
+    for key in given:
+        try:
+            found = _pairs(key, parameters[key])
+        except (AttributeError, TypeError, ValueError) as error:
+            raise HarnessError(
+                f"partition: {key} is {parameters[key]!r}; its form is {_FORMS[key]}"
+            ) from error
+        for link in found:
+            _check(key, link, nodes)
+        pairs.update(dict.fromkeys(found))
+    return tuple(pairs) if given else None
+
+
+_FORMS = {"cut": '[["n1", "n2"], ...]', "grudge": '{"n1": ["n2", ...], ...}'}
+
+
+def _pairs(key: str, given: Any) -> list[tuple[str, str]]:
+    """Directed pairs; fails in Python's own ways where ``given`` has not the form of ``key``."""
+    if key == "cut":
+        return [(i, j) for i, j in given]
+    for senders in given.values():
+        if isinstance(senders, str):
+            raise TypeError("a name stands where a list of names is needed")
+    return [(i, j) for j, senders in given.items() for i in senders]
+
+
+def _check(key: str, link: tuple[str, str], nodes: Sequence[str]) -> None:
+    known = (*nodes, _CLIENT)
+    for end in link:
+        if end not in known:
+            raise HarnessError(f"partition: {UnknownName(f'node in {key}', str(end), known)}")
+    if link[0] == link[1]:
+        raise HarnessError(f"partition: {key} parts {link[0]} from itself")
 
 
 class PartitionFamily:
@@ -154,8 +223,8 @@ class PartitionFamily:
         self._shapes = [
             name
             for name in SHAPES
-            if (one_way or not name.startswith("one-way"))
-            and (len(world.spec.nodes) > 3 or name not in ("bridge", "majorities-ring"))
+            if (one_way or name not in ONE_WAY)
+            and (len(world.spec.nodes) > 3 or name not in NEED_FOUR)
             for _ in range(_WEIGHTS.get(name, 1))
         ]
 
@@ -168,17 +237,17 @@ class PartitionFamily:
         return Draft(fault="partition", parameters={"shape": stream.choice(self._shapes)})
 
     def _cut(self, act: Act, primaries: Sequence[str]) -> Cut:
-        given = act.parameters.get("cut")
         nodes = self._world.spec.nodes
+        given = given_cut(act.parameters, nodes)
         if given is not None:
-            return tuple((str(i), str(j)) for i, j in given)
+            return given
         if act.targets:
             names = resolve_targets(self._world, act, primaries)
             inside = [node for node in nodes if node in names]
             return cut_between(inside, [node for node in nodes if node not in inside])
-        shape = act.parameters.get("shape", "halves")
+        shape = act.parameters.get("shape", "random-halves")
         if shape not in SHAPES:
-            raise HarnessError(f"unknown partition shape {shape!r}; known: {', '.join(SHAPES)}")
+            raise HarnessError(str(UnknownName("partition shape", str(shape), SHAPES)))
         leader = primaries[0] if primaries else None
         return SHAPES[shape](nodes, self._world.random.stream("partition", act.id), leader)
 
@@ -192,7 +261,7 @@ class PartitionFamily:
             await net.cut(act.id, cut)
             if net.counts_at_once:
                 self._openings[act.id] = Opening(await net.counts(), self._ledger.moment)
-            return (), {**act.parameters, "cut": [list(pair) for pair in cut]}, ()
+            return (), _resolved(act, cut), ()
         alive = tuple(link for link in cut if not self._dead(link))
         began_ns = self._world.testbed.time_ns()
         before = await net.reach(alive, timeout_s=self._world.election_s)
@@ -205,7 +274,7 @@ class PartitionFamily:
         proofs = [
             self._cut_off(act.id, link, before.get(link), after.get(link)) for link in cut
         ]
-        parameters = {**act.parameters, "cut": [list(pair) for pair in cut]}
+        parameters = _resolved(act, cut)
         if primaries:
             parameters["leader"] = primaries[0]
         return (), parameters, proofs

@@ -8,6 +8,8 @@ With the interval I: a fault lasts between 1/2 I and I, the quiet time is unifor
 and with probability 0.3 another fault begins at half of the first.  In the first turn of the packages
 nothing overlaps and quiet times are at most 1 I, so that even a short run shows each fault by itself.
 
+A user's :class:`Wishes` replace what was drawn; what was not wished for stays as it was.
+
 All that is random about the n-th fault is a pure function of the seed and n: asking twice gives one
 answer, and neither the clients' draws nor how often they ask shift the schedule.
 """
@@ -22,12 +24,51 @@ import msgspec
 from splitbrain.contracts.generator import PENDING, Context, Emit, Generator, Pending
 from splitbrain.env.random import Random
 from splitbrain.history.op import NEMESIS, Op
-from splitbrain.nemesis.base import Draft, Family
+from splitbrain.nemesis.base import ROLES, Draft, Family
 
-__all__ = ["Nothing", "Plan", "Rotation", "Upcoming", "rotation"]
+__all__ = ["Nothing", "Plan", "Rotation", "Upcoming", "Wishes", "rotation", "words_of"]
 
 _SECOND = 0.3
+_ROLES = frozenset(ROLES)
 _NEVER_NS = 1 << 62
+
+
+def words_of(value: object) -> tuple[str, ...]:
+    """The words of an option that joins them by commas.
+
+    >>> words_of("leader, minority"), words_of(3)
+    (('leader', 'minority'), ('3',))
+    """
+    return tuple(word for word in (part.strip() for part in str(value).split(",")) if word)
+
+
+class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+    """What the options ``targets``, ``shapes`` and ``quiet`` ask for in place of draws.
+
+    Words take turns in a shuffled order, as packages do; one named twice comes twice as often.
+
+    Attributes:
+        targets: roles for faults that have targets; empty for those that are drawn.
+        shapes: for partitions; empty for those that are drawn.
+        quiet_ns: from the end of the last fault to the next start; None for draws.
+    """
+
+    targets: tuple[str, ...] = ()
+    shapes: tuple[str, ...] = ()
+    quiet_ns: int | None = None
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Wishes:
+        """Those of a run's options."""
+        quiet_s = options.get("quiet")
+        return cls(
+            targets=words_of(options.get("targets", "")),
+            shapes=words_of(options.get("shapes", "")),
+            quiet_ns=None if quiet_s is None else int(quiet_s * 1e9),
+        )
+
+
+_NO_WISHES = Wishes()
 
 
 class Nothing(msgspec.Struct, frozen=True):
@@ -65,11 +106,19 @@ class Plan:
         drafts: package name -> its family, in the order of ``--nemesis``.
         interval_ns: I.
         random: the draws of the n-th fault come from its streams ``fault, n``.
+        wishes: replace draws, by streams of their own.
     """
 
-    def __init__(self, drafts: Mapping[str, Family], interval_ns: int, random: Random) -> None:
+    def __init__(
+        self,
+        drafts: Mapping[str, Family],
+        interval_ns: int,
+        random: Random,
+        wishes: Wishes = _NO_WISHES,
+    ) -> None:
         self.names = tuple(drafts)
         self._drafts = drafts
+        self._wishes = wishes
         self._interval_ns = interval_ns
         self._random = random
         self._drawn: dict[int, Upcoming] = {}
@@ -89,13 +138,37 @@ class Plan:
         turn, place = divmod(number, len(self.names))
         order = self._random.stream("turn", turn).sample(self.names, len(self.names))
         stream = self._random.stream("fault", number)
-        return Upcoming(
+        drawn = Upcoming(
             package=order[place],
             draft=self._drafts[order[place]].draft(order[place], stream),
             lasts_ns=int(self._interval_ns * stream.uniform(0.5, 1.0)),
             quiet_ns=int(self._interval_ns * stream.uniform(0.2, 1.4 if turn else 1.0)),
             second=bool(turn) and stream.random() < _SECOND,
         )
+        return self._wished(drawn, turn)
+
+    def _wished(self, drawn: Upcoming, turn: int) -> Upcoming:
+        """The fault as the user wants it; a package has its ``turn``-th one in that turn."""
+        draft, wishes = drawn.draft, self._wishes
+        if (
+            wishes.targets
+            and draft.targets
+            and not draft.aimed
+            and set(draft.targets) <= _ROLES
+        ):
+            target = self._dealt("targets", wishes.targets, drawn.package, turn)
+            draft = msgspec.structs.replace(draft, targets=(target,))
+        if wishes.shapes and draft.fault == "partition" and "shape" in draft.parameters:
+            shape = self._dealt("shapes", wishes.shapes, drawn.package, turn)
+            parameters = {**draft.parameters, "shape": shape}
+            draft = msgspec.structs.replace(draft, parameters=parameters)
+        quiet_ns = drawn.quiet_ns if wishes.quiet_ns is None else wishes.quiet_ns
+        return msgspec.structs.replace(drawn, draft=draft, quiet_ns=quiet_ns)
+
+    def _dealt(self, what: str, words: tuple[str, ...], package: str, turn: int) -> str:
+        """Each of the words once in as many turns, so that a short run shows them all."""
+        deal, place = divmod(turn, len(words))
+        return self._random.stream(what, package, deal).sample(words, len(words))[place]
 
 
 class _Active(msgspec.Struct, frozen=True):
@@ -179,10 +252,15 @@ def _op(time_ns: int, f: str, value: Mapping[str, Any]) -> Op:
 
 
 def rotation(
-    drafts: Mapping[str, Family], interval_ns: int, now_ns: int, random: Random
+    drafts: Mapping[str, Family],
+    interval_ns: int,
+    now_ns: int,
+    random: Random,
+    *,
+    wishes: Wishes = _NO_WISHES,
 ) -> Generator:
     """The rotation of these packages from now on; nothing at all for none."""
     if not drafts:
         return Nothing()
-    plan = Plan(drafts, interval_ns, random)
+    plan = Plan(drafts, interval_ns, random, wishes)
     return Rotation(plan=plan, due_ns=plan.first_ns(now_ns))

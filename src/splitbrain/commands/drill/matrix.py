@@ -157,6 +157,7 @@ def _given(
         "nemesis": ",".join(nemesis),
         "nemesis_interval": form.nemesis_interval,
         "faults": form.faults,
+        "skip_unsupported": form.skip_unsupported and form.faults is not None,
         "seed": form.seeds[0],
         "bugs": form.bugs,
         "options": [f"{name}={value}" for name, value in form.options.items()],
@@ -183,13 +184,13 @@ def _problem(form: ScenarioForm, error: SplitbrainError, key: str = "") -> Probl
         key = _BLAMED.get(error.kind, "")
         if f"options.{error.name}" in form.where:
             key = f"options.{error.name}"
+    elif text.startswith(("option ", "options ")):
+        key = "options." + text.split(" ", 1)[1].split("=", 1)[0]
     elif isinstance(error, Unsupported):
         key = "faults" if text.startswith("scheduled") else "nemesis"
     elif text.startswith("--"):  # of a word on the command line; here it is a key
         text = text.removeprefix("--")
         key = text.split(" ", 1)[0]
-    elif text.startswith(("option ", "options ")):
-        key = "options." + text.split(" ", 1)[1].split("=", 1)[0]
     line = form.where.get(key, form.where.get(key.split(".")[0], form.line))
     return Problem(line=line, scenario=form.name, text=text, exit_code=error.exit_code)
 
