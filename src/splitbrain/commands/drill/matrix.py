@@ -157,7 +157,6 @@ def _given(
         "nemesis": ",".join(nemesis),
         "nemesis_interval": form.nemesis_interval,
         "faults": form.faults,
-        "skip_unsupported": form.skip_unsupported and form.faults is not None,
         "seed": form.seeds[0],
         "bugs": form.bugs,
         "options": [f"{name}={value}" for name, value in form.options.items()],
