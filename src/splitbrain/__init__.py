@@ -15,9 +15,10 @@ _HOMES = {
     "Op": "splitbrain.history.op",
     "Result": "splitbrain.checkers.verdict",
     "TestSpec": "splitbrain.contracts.spec",
+    "fault": "splitbrain.nemesis.own",
 }
 
-__all__ = ["History", "Op", "Result", "TestSpec", "__version__"]
+__all__ = ["History", "Op", "Result", "TestSpec", "__version__", "fault"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,19 +1,26 @@
-"""A fault of one's own: a small class in a file given by ``--load``."""
+"""Faults of one's own, in a file given by ``--load``: a small class, or three functions."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+import splitbrain
 from splitbrain import catalog
 from splitbrain.commands.run import run_spec
 from splitbrain.commands.schedule import read_schedule
 from splitbrain.contracts.spec import TestSpec
+from splitbrain.contracts.test import World
 from splitbrain.errors import HarnessError, PluginError, UnknownName
-from splitbrain.nemesis.packages import FamilyNemesis
+from splitbrain.nemesis.packages import FamilyNemesis, make_packages
 from splitbrain.results.runs import read_run
+
+from .conftest import effects
 
 OWN = '''
 """Leaders that change without need."""
@@ -102,6 +109,22 @@ def test_without_its_file_it_is_unknown() -> None:
             "class X: pass\nNEMESES = {'x': X}",
             r"own.py:2: NEMESES\['x'\] has no frozenset faults",
         ),
+        (
+            "import splitbrain\nsplitbrain.fault('x', print, print, 3)",
+            "own.py:2: TypeError: fault 'x': seen must be an async function of .world, node., was 3",
+        ),
+        (
+            "import splitbrain\nsplitbrain.fault('x', print, lambda node: 1, print)",
+            "own.py:2: TypeError: fault 'x': mend must be an async function of",
+        ),
+        (
+            "import splitbrain\nsplitbrain.fault('kill', print, print, print)",
+            "own.py:2: ValueError: 'kill' is the name of a bundled fault; choose another",
+        ),
+        (
+            "import splitbrain\nsplitbrain.fault('my fault', print, print, print)",
+            "own.py:2: ValueError: 'my fault' is no name for a fault",
+        ),
     ],
 )
 def test_a_mistake_is_named_by_file_and_line(load, text: str, problem: str) -> None:
@@ -115,3 +138,211 @@ def test_two_families_of_one_fault_are_refused() -> None:
 
     with pytest.raises(HarnessError, match="two families know the fault 'kill'"):
         FamilyNemesis([Twin(), Twin()])  # type: ignore[list-item]
+
+
+# --- splitbrain.fault -----------------------------------------------------------------------------
+
+
+class Marks:
+    """A harm that is a mark in a set; what was called, on whom."""
+
+    def __init__(self) -> None:
+        self.hurt_now: set[str] = set()
+        self.calls: list[tuple[str, str]] = []
+        self.failing: set[tuple[str, str]] = set()
+
+    async def _do(self, part: str, node: str) -> None:
+        self.calls.append((part, node))
+        if (part, node) in self.failing:
+            raise ConnectionError(f"{part} of {node}")
+
+    async def hurt(self, world: World, node: str) -> None:
+        await self._do("hurt", node)
+        self.hurt_now.add(node)
+
+    async def mend(self, world: World, node: str) -> None:
+        await self._do("mend", node)
+        self.hurt_now.discard(node)
+
+    async def seen(self, world: World, node: str) -> bool:
+        await self._do("seen", node)
+        return node in self.hurt_now
+
+    def did(self, part: str) -> list[str]:
+        return [node for what, node in self.calls if what == part]
+
+
+def with_marks(stand: Any, **replaced: Any) -> Marks:
+    """The stand's nemesis, which now knows the fault ``marks`` too."""
+    marks = Marks()
+    parts = {"hurt": marks.hurt, "mend": marks.mend, "seen": marks.seen, **replaced}
+    own = {"marks": splitbrain.fault("marks", **parts)}
+    stand.nemesis = make_packages(stand.world, own)[0].nemesis
+    return marks
+
+
+def test_a_fault_of_three_functions_looks_hurts_looks_and_mends(sim) -> None:
+    async def body(stand) -> None:
+        marks = with_marks(stand)
+        started = await stand.start("marks", "leader", "n4")
+        assert started["targets"] == list(dict.fromkeys([await stand.leader(), "n4"]))
+        assert set(effects(started)) == {True}
+        assert marks.hurt_now == set(started["targets"])
+        stopped = await stand.stop("marks")
+        assert (stopped["targets"], set(effects(stopped))) == (started["targets"], {True})
+        assert not marks.hurt_now
+        parts = [part for part, node in marks.calls if node == "n4"]
+        assert parts == ["seen", "hurt", "seen", "mend", "seen"]
+
+    sim(body)
+
+
+def test_what_was_there_before_or_never_came_proves_nothing(sim) -> None:
+    async def nothing(world, node) -> None:
+        pass
+
+    async def body(stand) -> None:
+        marks = with_marks(stand)
+        marks.hurt_now.add("n1")
+        (proof,) = (await stand.start("marks", "n1"))["proof"]
+        assert "effective" not in proof
+        assert proof["observed"] == "seen already before it was done"
+        with_marks(stand, hurt=nothing)
+        assert effects(await stand.start("marks", "n1", "n2")) == [False, False]
+        marks = with_marks(stand, mend=nothing)
+        await stand.start("marks", "n1")
+        assert effects(await stand.stop("marks")) == [False]
+        with pytest.raises(RuntimeError, match="marks is still seen on n1 after its mend"):
+            await stand.heal()
+        marks.hurt_now.clear()
+        await stand.heal()
+
+    sim(body)
+
+
+def test_a_node_that_another_fault_holds_is_masked_and_left_alone(sim) -> None:
+    async def body(stand) -> None:
+        marks = with_marks(stand)
+        await stand.start("pause", "n1")
+        await stand.start("power", "n2")
+        assert effects(await stand.start("marks", "n1", "n2", "n3")) == ["pause", "power", True]
+        assert marks.did("hurt") == ["n3"]
+        await stand.stop("marks")
+        assert marks.did("mend") == ["n3"]
+
+    sim(body)
+
+
+def test_a_hurt_that_stops_the_node_itself_is_not_masked_by_that(sim) -> None:
+    async def hurt(world, node) -> None:
+        await world.testbed.node(node).pause()
+
+    async def mend(world, node) -> None:
+        await world.testbed.node(node).resume()
+
+    async def seen(world, node) -> bool:
+        return (await world.testbed.node(node).observe()).process == "stopped"
+
+    async def body(stand) -> None:
+        with_marks(stand, hurt=hurt, mend=mend, seen=seen)
+        assert effects(await stand.start("marks", "n1")) == [True]
+        assert effects(await stand.stop("marks")) == [True]
+
+    sim(body)
+
+
+def test_a_node_held_twice_is_mended_when_the_last_one_ends(sim) -> None:
+    async def body(stand) -> None:
+        marks = with_marks(stand)
+        await stand.start("marks", "n1", "n2", id="a")
+        assert effects(await stand.start("marks", "n2", "n3", id="b")) == ["marks", True]
+        assert effects(await stand.stop("marks", id="a")) == [True, "marks"]
+        assert marks.hurt_now == {"n2", "n3"}
+        assert effects(await stand.stop("marks", id="b")) == [True, True]
+        assert not marks.hurt_now
+        assert sorted(marks.did("hurt")) == sorted(marks.did("mend")) == ["n1", "n2", "n3"]
+
+    sim(body)
+
+
+def test_a_paused_node_is_mended_once_it_goes_on(sim) -> None:
+    async def body(stand) -> None:
+        marks = with_marks(stand)
+        await stand.start("marks", "n1")
+        await stand.start("pause", "n1")
+        marks.failing.add(("mend", "n1"))
+        assert effects(await stand.stop("marks")) == ["pause"]
+        marks.failing.clear()
+        assert marks.hurt_now == {"n1"}
+        await stand.stop("pause")
+        assert not marks.hurt_now
+
+    sim(body)
+
+
+def test_healing_tries_every_node_raises_the_first_failure_and_can_be_repeated(sim) -> None:
+    async def body(stand) -> None:
+        marks = with_marks(stand)
+        await stand.start("marks", "all")
+        marks.failing |= {("mend", "n2"), ("mend", "n4"), ("seen", "n5")}
+        with pytest.raises(ConnectionError, match="mend of n2"):
+            await stand.heal()
+        assert marks.hurt_now == {"n2", "n4"}
+        marks.failing.clear()
+        await stand.heal()
+        assert not marks.hurt_now
+        count = len(marks.calls)
+        await stand.heal()
+        assert len(marks.calls) == count, "nothing was open any more"
+
+    sim(body)
+
+
+def test_a_hurt_that_fails_half_way_is_mended_all_the_same(sim) -> None:
+    async def body(stand) -> None:
+        marks = with_marks(stand)
+        marks.failing.add(("hurt", "n3"))
+        with pytest.raises(ConnectionError, match="hurt of n3"):
+            await stand.start("marks", "n2", "n3")
+        assert marks.hurt_now == {"n2"}
+        await stand.stop("marks")
+        assert not marks.hurt_now
+        assert sorted(marks.did("mend")) == ["n2", "n3"]
+
+    sim(body)
+
+
+@pytest.mark.parametrize(
+    ("part", "function", "problem"),
+    [
+        ("seen", "async def wrong(world, node): return 1", "gave 1 for n1 where True or False"),
+        (
+            "hurt",
+            "def wrong(world, node): pass",
+            "gave None for n1 where a coroutine is needed",
+        ),
+    ],
+)
+def test_a_function_that_breaks_its_contract_is_named_with_its_file(
+    sim, load, part: str, function: str, problem: str
+) -> None:
+    load(function)
+    wrong = sys.modules["splitbrain_plugin_own"].wrong
+
+    async def body(stand) -> None:
+        with_marks(stand, **{part: wrong})
+        with pytest.raises(HarnessError, match=rf"{part}=wrong \(.*own.py:1\) {problem}"):
+            await stand.start("marks", "n1")
+
+    sim(body)
+
+
+def test_the_public_names_are_there_and_cost_nothing_until_they_are_used() -> None:
+    program = (
+        "import sys, splitbrain\n"
+        "before = set(sys.modules)\n"
+        "assert not [m for m in before if m.startswith('splitbrain.')], before\n"
+        "assert splitbrain.fault.__module__ == 'splitbrain.nemesis.own'\n"
+        "assert all(hasattr(splitbrain, name) for name in splitbrain.__all__)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

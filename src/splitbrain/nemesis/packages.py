@@ -1,8 +1,9 @@
 """Weaves the families that a test asks for into one nemesis and one schedule.
 
-A fault of your own is a class with the members of :class:`splitbrain.nemesis.base.Family`, made from
-a ``World``.  A file given by ``--load`` offers it by ``NEMESES = {"my-fault": MyFamily}``; then it is
-asked for by ``--nemesis my-fault``, takes its turns with the others, and has to be shown effective.
+A fault of your own is made by ``splitbrain.fault`` from three functions, or is a class with the members
+of :class:`splitbrain.nemesis.base.Family`, made from a ``World``.  A file given by ``--load`` offers it
+by ``NEMESES = {"my-fault": MyFamily}``; then it is asked for by ``--nemesis my-fault``, takes its turns
+with the others, and has to be shown effective.  What any family answers is checked, see ``sound``.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ from splitbrain.nemesis.clock import ClockFamily
 from splitbrain.nemesis.disk import DiskFamily
 from splitbrain.nemesis.ledger import Ledger
 from splitbrain.nemesis.network import NetworkFamily
+from splitbrain.nemesis.own import OwnFault
 from splitbrain.nemesis.partition import PartitionFamily
 from splitbrain.nemesis.process import ProcessFamily
 from splitbrain.nemesis.rotation import Nothing, Wishes, rotation
+from splitbrain.nemesis.sound import owner, sound
 
 __all__ = ["FAULT_PACKAGE", "LEGEND", "PACKAGES", "SINGLE", "FamilyNemesis", "make_packages"]
 
@@ -68,10 +71,10 @@ class FamilyNemesis:
     def __init__(self, families: Sequence[Family]) -> None:
         self._families: dict[str, Family] = {}
         for family in families:
-            twice = sorted(family.faults & self._families.keys())
-            if twice:
+            for fault in sorted(family.faults & self._families.keys()):
                 raise HarnessError(
-                    f"two families know the fault {twice[0]!r}; rename one of them"
+                    f"two families know the fault {fault!r}: {owner(self._families[fault])}, and "
+                    f"{owner(family)}; rename it in one of them"
                 )
             self._families.update(dict.fromkeys(family.faults, family))
         self._all = tuple(families)
@@ -147,10 +150,18 @@ def make_packages(
     ``own``: families from outside, by the name of their package.
     """
     ledger = Ledger()
-    partition, process = PartitionFamily(world, ledger), ProcessFamily(world, ledger)
-    clock, network = ClockFamily(world, ledger), NetworkFamily(world, ledger)
-    disk, admin = DiskFamily(world, ledger), AdminFamily(world)
-    mine = {name: make(world) for name, make in own.items()}
+    process, partition, network, clock, disk, admin = (
+        sound(family, world.spec.nodes)
+        for family in (
+            ProcessFamily(world, ledger),
+            PartitionFamily(world, ledger),
+            NetworkFamily(world, ledger),
+            ClockFamily(world, ledger),
+            DiskFamily(world, ledger),
+            AdminFamily(world),
+        )
+    )
+    mine = {name: _own(make, world, ledger) for name, make in own.items()}
     families: list[Family] = [process, partition, network, clock, disk, admin, *mine.values()]
     home: dict[str, Family] = {
         "partition": partition,
@@ -181,6 +192,12 @@ def make_packages(
             legend=LEGEND,
         ),
     )
+
+
+def _own(make: MakeFamily, world: World, ledger: Ledger) -> Family:
+    """A family from outside; one that ``splitbrain.fault`` makes keeps the common book."""
+    family = make(world, ledger) if isinstance(make, OwnFault) else make(world)
+    return sound(family, world.spec.nodes, getattr(make, "faults", None))
 
 
 LEGEND: Mapping[str, str] = {
