@@ -13,6 +13,7 @@ import msgspec
 import splitbrain
 from splitbrain.cli_drill import drill, prune
 from splitbrain.cli_export import export
+from splitbrain.cli_image import image
 from splitbrain.errors import RequestError, SplitbrainError
 from splitbrain.printing import (
     Group,
@@ -331,4 +332,5 @@ def heal() -> None:
 
 main.add_command(drill)
 main.add_command(export)
+main.add_command(image)
 main.add_command(prune)
