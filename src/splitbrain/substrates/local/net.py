@@ -6,6 +6,9 @@ through their control sockets, which no fault touches.
 
 A *client link* is probed by a new HTTP/2 connection through the node's client proxy, as
 ``probing`` describes.
+
+Programs that open no control socket are not asked: ``knocking`` has the kernel say whether a few
+bytes came through the link's proxy, and how long they took.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from splitbrain.contracts.testbed import LinkCount
 from splitbrain.env.random import Random
 from splitbrain.errors import UnknownName, Unsupported
 from splitbrain.substrates.local.faults import CLIENT, Cutting, Link, Shaping, fold
+from splitbrain.substrates.local.knocking import Knocks
 from splitbrain.substrates.local.node import LocalNode
 from splitbrain.substrates.local.probing import probe_client, probe_link
 from splitbrain.substrates.proxy.client import Proxies
@@ -82,6 +86,7 @@ class LocalNet:
         self._states: Mapping[Link, LinkState] = dict.fromkeys(self._ports, LinkState())
         self._turn = asyncio.Lock()
         self._probes = 0
+        self._knocks = Knocks()
         self._readings: dict[tuple[str, int], Mapping[str, Any]] = {}
 
     @property
@@ -178,10 +183,17 @@ class LocalNet:
         self._probes += 1
         nonce = self._random.draw("probe", self._probes) >> 12  # JSON readers keep 52 bits
         if CLIENT not in link:
-            return await probe_link(self._nodes[a], self._nodes[b], nonce, timeout_s)
+            sender, receiver = self._nodes[a], self._nodes[b]
+            port = self._ports.get(link)
+            if port is None or (sender.controllable and receiver.controllable):
+                return await probe_link(sender, receiver, nonce, timeout_s)
+            return await self._knocks.reaches(sender, receiver, port, timeout_s)
         node = self._nodes[b if a == CLIENT else a]
         port = self._ports.get((CLIENT, node.name))
-        seen = await probe_client(node, port, nonce, timeout_s)
+        if node.controllable:
+            seen = await probe_client(node, port, nonce, timeout_s)
+        else:
+            seen = await self._knocks.client(node, port, timeout_s)
         return seen.arrived if a == CLIENT else seen.answered
 
     async def counts(self) -> Mapping[tuple[str, str], LinkCount]:
@@ -221,7 +233,12 @@ class LocalNet:
         self._readings[node.name, state.incarnation] = reading
 
     async def round_trip_ms(self, a: str, b: str, *, timeout_s: float = 5.0) -> float | None:
-        """An echo from a to b and back over the data link, timed here."""
+        """An echo from a to b and back over the data link, timed here.
+
+        Of a program without a control socket: what bytes take from a to b, and from b to a.
+        """
+        if not (self._nodes[a].controllable and self._nodes[b].controllable):
+            return await self._ways_ms(a, b, timeout_s)
         began = time.monotonic_ns()
         try:
             answer = await self._nodes[a].control(
@@ -231,6 +248,18 @@ class LocalNet:
             return None
         took = answer.get("round_trip_ms")
         return float(took) if took is not None else (time.monotonic_ns() - began) / 1e6
+
+    async def _ways_ms(self, a: str, b: str, timeout_s: float) -> float | None:
+        total_ms = 0.0
+        for link in ((a, b), (b, a)):
+            port = self._ports.get(link)
+            if port is None:
+                return None
+            took_ms = await self._knocks.way_ms(self._nodes[link[1]], port, timeout_s)
+            if took_ms is None:
+                return None
+            total_ms += took_ms
+        return total_ms
 
     async def proxy_counts(self) -> Mapping[str, Counts]:
         """What the proxies counted, by link: support for a proof, never a proof."""

@@ -39,7 +39,9 @@ class RealClocks:
         await self._set(node, {"rate": rate})
 
     async def reset(self, node: str) -> None:
-        """Right wall clock, right speed."""
+        """Right wall clock, right speed; those of a program that takes no orders always are."""
+        if not self._nodes[node].controllable:
+            return
         await self._set(node, {"reset": True})
 
     async def _set(self, node: str, arguments: Mapping[str, Any]) -> None:
