@@ -112,6 +112,7 @@ def builtin() -> Catalog:
         substrates={
             "sim": _lazy("splitbrain.substrates.sim:SimSubstrate"),
             "local": _lazy("splitbrain.substrates.local:LocalSubstrate"),
+            "docker": _lazy("splitbrain.substrates.docker.substrate:DockerSubstrate"),
         },
         models={
             name: partial(_lazy("splitbrain.checkers.linearizable.model:make_model"), name)

@@ -42,6 +42,7 @@ NEMESIS_OPTIONS: Mapping[str, str] = {
     "targets": f"whom faults of nodes hit, by turns, joined by commas: {', '.join(ROLES)}",
     "shapes": f"how partitions cut, by turns, joined by commas: {', '.join(sorted(SHAPES))}",
     "quiet": "seconds from the end of a fault to the start of the next (drawn by default)",
+    "follow-leader": "true: replayed faults hit who leads now where they had hit the leader",
 }
 
 WORKLOAD_OPTIONS: Mapping[str, str] = {
@@ -58,10 +59,15 @@ WORKLOAD_OPTIONS: Mapping[str, str] = {
 }
 
 SUBSTRATE_OPTIONS: Mapping[str, str] = {
-    "keep-data": "local: keep the nodes' data after the run",
+    "keep-data": "local, docker: keep the nodes' data after the run",
     "proxies": "local: false lets nodes dial each other directly; links cannot be faulted then",
     "clients": "local: cut puts a proxy before each node for our clients too",
     "cut-mode": "local: hold, reset or mixed: what a cut does to connections",
+    "image": "docker: the image to run the nodes in",
+    "memory": "docker: each node's memory, such as 256m",
+    "cpus": "docker: each node's cores, such as 0.5",
+    "publish": "docker: true lets clients dial published ports of 127.0.0.1",
+    "packets": "docker: host or container: where links' faults are made (host where root)",
 }
 
 _MOST = 1_000_000.0
@@ -87,6 +93,7 @@ _RANGES: Mapping[str, tuple[type, float, float]] = {
 
 _WORDS: Mapping[str, tuple[str, ...]] = {
     "linearizable": ("true", "false"),
+    "follow-leader": ("true", "false"),
     "promise": ("linearizable", "bounded-staleness", "eventual"),
 }
 """Options that are one of a few words."""
@@ -109,6 +116,7 @@ DESCRIBED: Mapping[str, Mapping[str, str]] = {
     "substrates": {
         "sim": "one process, virtual clock, deterministic by seed",
         "local": "operating-system processes on this machine; no root, no Docker",
+        "docker": "containers on this machine; links are faulted packet by packet",
     },
     "models": {
         "register": "one value: read, write",

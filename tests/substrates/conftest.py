@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from splitbrain.contracts.fault import Fault
 from splitbrain.contracts.journal import Journal, NullJournal
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.contracts.testbed import Program, Site, Substrate, Testbed
@@ -78,22 +79,20 @@ class Case:
         if not self.real:
             return Program(name="toy", control=True, build=load_toy().ToyShell)
         node = testbed.node(name)
-        events = str(Path(node.data_dir).parents[1] / "events" / f"{name}.jsonl")
         full = {
             "node": name,
             "peers": self.nodes,
             "listen": node.address,
             "links": testbed.links(name),
             "data": node.data_dir,
-            "events": events,
             "control": node.control_path,
             "power": self.power,
             **config,
         }
         return Program(
             name="toy",
-            argv=(sys.executable, str(TOY), f"{node.config_dir}/toy.json"),
-            files={"toy.json": json.dumps(full).encode()},
+            argv=(node.python, f"{node.config_dir}/toy.py", f"{node.config_dir}/toy.json"),
+            files={"toy.json": json.dumps(full).encode(), "toy.py": TOY.read_bytes()},
             control=True,
         )
 
@@ -131,11 +130,28 @@ def local_case(tmp_path: Path) -> Case:
     return Case(LocalSubstrate(), tmp_path / "run")
 
 
-@pytest.fixture(params=["local", "sim"])
-def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
-    """Each substrate in turn."""
-    if request.param == "local":
-        return Case(LocalSubstrate(), tmp_path / "run")
+def make_case(substrate: str, directory: Path) -> Case:
+    """The toy on a substrate; skips, with the reason, where that is not possible here."""
+    if substrate == "local":
+        return Case(LocalSubstrate(), directory)
+    if substrate == "docker":
+        from splitbrain.substrates.docker.substrate import DockerSubstrate
+
+        docker = DockerSubstrate()
+        if lacking := docker.missing.get(Fault.PARTITION):
+            pytest.skip(f"docker: {lacking}")
+        return Case(docker, directory)
     from splitbrain.substrates.sim import SimSubstrate
 
-    return Case(SimSubstrate(), tmp_path / "run")
+    return Case(SimSubstrate(), directory)
+
+
+@pytest.fixture(params=["local", "sim", "docker"])
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
+    """Each substrate in turn."""
+    return make_case(request.param, tmp_path / "run")
+
+
+@pytest.fixture
+def docker_case(tmp_path: Path) -> Case:
+    return make_case("docker", tmp_path / "run")

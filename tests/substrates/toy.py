@@ -1,6 +1,6 @@
 """A toy node: a shell over Env for ``sim``, and the same as a process, with one data link a peer.
 
-As a process: ``python toy.py CONFIG.json`` with {node, peers, listen, links, data, events, control}.
+As a process: ``python toy.py CONFIG.json`` with {node, peers, listen, links, data, control}.
 Its data links are TCP connections that carry one JSON object a line; it also answers HTTP/2 pings.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import struct
 import sys
 import time
@@ -183,6 +185,7 @@ class ToyLinks:
 async def main(config: dict[str, Any]) -> None:
     if config.get("grandchild"):
         await asyncio.create_subprocess_exec("sleep", "600")
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, os._exit, 0)
     if config.get("exit") is not None:
         sys.stdout.write("the toy has no wish to live\n")
         sys.exit(config["exit"])
@@ -191,7 +194,7 @@ async def main(config: dict[str, Any]) -> None:
         peers=tuple(config["peers"]),
         data_dir=config["data"],
         power=config["power"],
-        events=config["events"],
+        events=os.environ["SPLITBRAIN_EVENTS"],
     )
     links = ToyLinks(env, config["links"])
     env.transport = links

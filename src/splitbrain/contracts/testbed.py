@@ -52,6 +52,8 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
         files: relative name -> content, written into ``Node.config_dir`` before the start.
         control: True if the program opens the control socket ``Node.control_path``.
         build: makes the node's shell, for ``sim``; None where only real substrates can run it.
+        image: for ``docker``: the image to run it in, by default the one with splitbrain in it.  An
+            empty ``argv`` stands for the image's own command there.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     files: Mapping[str, bytes] = {}
     control: bool = False
     build: Callable[[Env], Shell] | None = None
+    image: str = ""
 
 
 class NodeState(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,9 +1,10 @@
 """Undo what dead runs left behind: their processes, and their directories outside the store.
 
 A run is dead when its link lies in the state directory and the tool that wrote it no longer runs
-(pid and start time, in this boot).  Its leftovers are found in two ways, neither by a name:
+(pid and start time, in this boot).  Its leftovers are found in three ways, none by a name:
 
 - by the journal: a process whose pid, start time and session are in a ``done`` record;
+- by the engine's labels: containers, networks and volumes, where the journal says that a run made any;
 - by the label: a process whose environment holds the run's label exactly, in a session other than
   the healer's own whose leader holds it too or is gone.  This settles an intent without ``done``,
   and children of nodes.
@@ -40,6 +41,7 @@ __all__ = ["Ended", "HealReport", "end_labelled", "heal"]
 _WAIT_S = 5.0
 _GRACE_S = 1.0
 _FRESH_NS = 10_000_000_000
+_IN_ENGINE = ("make-network", "make-volume", "make-container")
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +63,7 @@ class HealReport(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         ended: orphans that no longer run.
-        removed: directories that were removed.
+        removed: directories, containers, networks and volumes that were removed.
         healed: labels of runs of which nothing is left now.
         alive: labels of runs that were left alone, because their tool runs.
         left: one line for each thing that could not be undone.
@@ -145,6 +147,8 @@ def _heal_run(link: RunLink, work: _Work) -> bool:
     problems = len(work.left)
     if link.boot == procfs.boot_id():
         _end_processes(link.label, acts, work)
+    if any(act.name in _IN_ENGINE and not act.undone for act in acts.values()):
+        _clear_engine(link.label, acts, work)
     for act in acts.values():
         path = act.fields.get("target")
         if act.name != "make-directory" or act.undone or not isinstance(path, str):
@@ -157,6 +161,23 @@ def _heal_run(link: RunLink, work: _Work) -> bool:
         elif existed:
             work.removed.append(path)
     return len(work.left) == problems
+
+
+def _clear_engine(label: str, acts: Mapping[int, Act], work: _Work) -> None:
+    """Remove what the run made in Docker, from the engine that its journal names."""
+    try:
+        from splitbrain.substrates.docker.heal import remove_labelled
+    except ImportError:
+        work.left.append(
+            f"Docker objects of run {label}: the package docker is missing: "
+            "pip install 'splitbrain[docker]'"
+        )
+        return
+    urls = {str(act.fields["engine"]) for act in acts.values() if "engine" in act.fields}
+    for url in sorted(urls):
+        removed, left = remove_labelled(label, url)
+        work.removed.extend(removed)
+        work.left.extend(left)
 
 
 def _end_processes(label: str, acts: Mapping[int, Act], work: _Work) -> None:
