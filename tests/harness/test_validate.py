@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import re
 
 import msgspec
 import pytest
@@ -150,10 +151,34 @@ def test_a_generator_s_problems_are_told_all_at_once(plugin):
     text = said(invocations, module.Own())
     given = f"generator Own ({path}:3) gave 7; it must give Emit(op, next), PENDING or None"
     assert given in text
-    inside = said(
-        invocations, clients(stagger(1, module.Own()))
-    )  # a combinator stumbles over it
-    assert f"generator Own ({path}:3) inside " in inside
+    assert given in said(invocations, clients(stagger(1, module.Own()))), (
+        "no combinator's fault"
+    )
+
+
+@pytest.mark.parametrize(
+    ("following", "becomes", "problem"),
+    [
+        ("nothing", None, "what follows is 'nothing', no generator"),
+        (None, "rust", "gave 'rust' for what follows event Op("),
+    ],
+)
+def test_what_follows_is_checked_where_it_is_given_whatever_is_around_it(
+    following, becomes, problem
+):
+    class Forgets:
+        def op(self, test, ctx):
+            process = ctx.some_free_process()
+            return Emit(
+                Op(process=process, type="invoke", f="read", time_ns=0), following or self
+            )
+
+        def update(self, test, ctx, event):
+            return becomes or self
+
+    text = said(invocations, clients(stagger(1, Forgets())))
+    assert re.match(rf"generator \S+Forgets \({__file__}:\d+\) gave ", text)
+    assert problem in text
 
 
 def test_an_emit_of_no_op_is_told():

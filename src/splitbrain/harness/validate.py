@@ -27,6 +27,7 @@ __all__ = [
     "check_emitted",
     "check_nemesis_answer",
     "check_offer",
+    "check_update",
     "proof_problems",
     "short",
     "told",
@@ -72,6 +73,17 @@ def check_offer(offer: Any, generator: Any, ctx: Context) -> None:
         f"what follows is {short(offer.next)}, no generator",
     ]
     raise _bad_offer(offer.op, generator, problems)
+
+
+def check_update(following: Any, generator: Any, event: Op) -> Generator:
+    """What ``Generator.update`` gave must be a generator."""
+    if hasattr(following, "op") and hasattr(following, "update"):
+        checked: Generator = following
+        return checked
+    raise HarnessError(
+        f"{_described(generator)} gave {short(following)} for what follows event {short(event)}; "
+        "update must return a generator, such as self"
+    )
 
 
 def check_emitted(op: Op, generator: Any, ctx: Context) -> None:

@@ -21,6 +21,7 @@ import msgspec
 
 from splitbrain.contracts.generator import PENDING, Context, Emit, Generator, Pending
 from splitbrain.errors import HarnessError, whose
+from splitbrain.harness.generator.checked import checked
 from splitbrain.history.op import Op
 
 __all__ = [
@@ -364,8 +365,7 @@ def lift(source: Any) -> Generator:
             source.type, source.node, source.ext,
         )  # fmt: skip
     if hasattr(source, "op") and hasattr(source, "update"):
-        generator: Generator = source
-        return generator
+        return checked(source)
     if callable(source):
         return _calls(source)
     if isinstance(source, Iterable) and not isinstance(source, str | bytes):
