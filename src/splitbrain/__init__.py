@@ -11,14 +11,41 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Definite": "splitbrain.errors",
+    "Fault": "splitbrain.contracts.fault",
     "History": "splitbrain.history.history",
+    "KvClient": "splitbrain.workloads.kv_client",
+    "Limit": "splitbrain.contracts.fault",
+    "LinearizableChecker": "splitbrain.checkers.linearizable.checker",
     "Op": "splitbrain.history.op",
+    "Program": "splitbrain.contracts.testbed",
+    "ProgramSystem": "splitbrain.systems.program",
     "Result": "splitbrain.checkers.verdict",
     "TestSpec": "splitbrain.contracts.spec",
+    "Undetermined": "splitbrain.errors",
+    "Workload": "splitbrain.contracts.workload",
     "fault": "splitbrain.nemesis.own",
+    "kv_ops": "splitbrain.workloads.kv",
 }
 
-__all__ = ["History", "Op", "Result", "TestSpec", "__version__", "fault"]
+__all__ = [
+    "Definite",
+    "Fault",
+    "History",
+    "KvClient",
+    "Limit",
+    "LinearizableChecker",
+    "Op",
+    "Program",
+    "ProgramSystem",
+    "Result",
+    "TestSpec",
+    "Undetermined",
+    "Workload",
+    "__version__",
+    "fault",
+    "kv_ops",
+]
 
 
 def __getattr__(name: str) -> Any:

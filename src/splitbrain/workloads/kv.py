@@ -20,12 +20,13 @@ from splitbrain.contracts.generator import Context, Emit, Generator, Pending
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.contracts.workload import Client, Kv, OpenKv, Workload
 from splitbrain.env.random import Stream
+from splitbrain.errors import RequestError
 from splitbrain.history.op import Op
 from splitbrain.workloads.by_cas import CONTENDED, change
-from splitbrain.workloads.keys import FinalReads, sliding
+from splitbrain.workloads.keys import FinalReads, SlidingKeys, sliding
 from splitbrain.workloads.kv_client import KvClient
 
-__all__ = ["OPTIONS", "AskForLastSeen", "KvTextClient", "kv"]
+__all__ = ["OPTIONS", "AskForLastSeen", "KvTextClient", "kv", "kv_ops"]
 
 OPTIONS: Mapping[str, Any] = {
     "keys": 6,
@@ -128,3 +129,36 @@ def kv(spec: TestSpec) -> Workload:
         functions=("read", "write", "delete", "cas", "append"),
         answers=frozenset({"cas-mismatch", CONTENDED}),
     )
+
+
+def kv_ops(*, keys: int = 6, **shares: int) -> Generator:
+    """For ever: operations of ``KvClient`` on a sliding window of keys, for a workload of your own.
+
+    Each write and cas brings a number that is unique in the test, and a cas asks for what its key
+    was last seen to hold, so that it often succeeds.
+
+    >>> from splitbrain.harness.generator import invocations, limit
+    >>> ops = invocations(limit(1000, kv_ops(read=3, write=1, keys=2)))
+    >>> 700 < sum(op.f == "read" for op in ops) < 800, {op.key for op in ops[:50]}
+    (True, {0, 1})
+
+    Args:
+        keys: in use at once; each gets 100 to 200 operations.
+        shares: how often each of read, write, cas and delete comes, beside the others.
+
+    Raises:
+        RequestError: another operation is asked for, or none.
+    """
+    kinds = tuple(f for f, share in shares.items() for _ in range(share))
+    unknown = sorted(shares.keys() - {"read", "write", "cas", "delete"})
+    if unknown or not kinds:
+        raise RequestError(
+            f"kv_ops: {unknown[0] if unknown else 'nothing'} is asked for; "
+            "give shares of read, write, cas, delete, such as read=3, write=1"
+        )
+
+    def draw(stream: Stream, unique: int) -> tuple[str, Any]:
+        f = stream.choice(kinds)
+        return f, unique if f in ("write", "cas") else None
+
+    return AskForLastSeen(SlidingKeys(draw=draw, width=keys))
