@@ -41,6 +41,18 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
             "options": {"recovery-seconds": 0.0},
         },
     ),
+    # A system from outside, whose replicas never hear again of what a partition swallowed.
+    "divergence": (
+        "invalid",
+        {
+            "system": "drifting",
+            "load": (str(Path(__file__).with_name("drifting.py")),),
+            "nemesis": ("partition",),
+            "options": {"promise": "eventual"},
+            "seed": 1,
+            "time_limit_s": 20.0,
+        },
+    ),
 }
 
 
@@ -50,7 +62,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finished]:
     store, made = tmp_path_factory.mktemp("store"), {}
     for name, (verdict, fields) in RUNS.items():
         spec = TestSpec(workload="register", substrate="sim", **fields)
-        made[name] = run_spec(spec, names.builtin(), store)
+        made[name] = run_spec(spec, names.load(spec.load, names.builtin()), store)
         assert made[name].verdict == verdict, made[name].sentence
     return made
 
@@ -105,6 +117,23 @@ def test_a_card_leads_into_the_timeline(opened: Callable[..., Visit]) -> None:
     card.locator("button[data-show]").click()
     until(page, lambda: "#t=" in page.url)
     assert " to " in page.locator("#range").inner_text()
+    clean(seen)
+
+
+def test_replicas_that_never_agree_are_shown_side_by_side(
+    opened: Callable[..., Visit], finished: dict[str, Finished]
+) -> None:
+    seen = opened("divergence")
+    page = seen.ready()
+    card = page.locator("#anomaly-1")
+    text = card.inner_text()
+    assert "divergence" in text.lower()
+    found = finished["divergence"].result.checkers["convergence"].anomalies[0]
+    for index in found.ops:
+        assert str(index) in text
+    assert "What each node answered last" in text
+    card.locator("button[data-show]").click()
+    until(page, lambda: "#t=" in page.url)
     clean(seen)
 
 
