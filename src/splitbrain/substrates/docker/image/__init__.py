@@ -10,7 +10,7 @@ digest is not :func:`source_hash` is *stale*: ``find(client).current`` is false.
 
 from __future__ import annotations
 
-from splitbrain.substrates.docker.image.build import (
+from splitbrain.substrates.docker.image.building import (
     ImageInfo,
     build,
     cache_directory,

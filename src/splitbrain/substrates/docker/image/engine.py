@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -31,16 +33,17 @@ def connect() -> DockerClient:
             "the Python package docker is missing: pip install 'splitbrain[docker]'"
         ) from None
     where = os.environ.get("DOCKER_HOST") or _USUAL
-    try:
-        client = docker.from_env(timeout=_SECONDS)
-    except docker.errors.DockerException as error:
-        raise HostError(_unreachable(where, error)) from error
-    try:
-        client.ping()
-    except (docker.errors.DockerException, OSError) as error:
-        client.close()
-        raise HostError(_unreachable(where, error)) from error
-    return client
+    with warnings.catch_warnings():
+        # Where it fails to connect, the package forgets to close its socket.
+        warnings.simplefilter("ignore", ResourceWarning)
+        try:
+            client = docker.from_env(timeout=_SECONDS)  # asks for the version of its API
+        except Exception as error:  # noqa: BLE001 - over ssh:// each layer has errors of its own
+            problem = _unreachable(where, error)
+        else:
+            return client
+        gc.collect()
+    raise HostError(problem)
 
 
 def _unreachable(where: str, error: BaseException) -> str:
@@ -49,8 +52,10 @@ def _unreachable(where: str, error: BaseException) -> str:
             f"may not talk to the Docker engine at {where}: join the group docker "
             "(usermod -aG docker USER, then log in anew), or run as root"
         )
+    usual = ("No such file", "Connection refused")
+    why = "" if any(word in str(error) for word in usual) else f" ({reason(error)})"
     return (
-        f"no Docker engine answers at {where}: start it (systemctl start docker), "
+        f"no Docker engine answers at {where}{why}: start it (systemctl start docker), "
         "or set DOCKER_HOST to where one runs"
     )
 

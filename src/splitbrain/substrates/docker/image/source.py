@@ -1,8 +1,9 @@
 """What goes into the image: the rooms of this very splitbrain that a node runs, and the Dockerfile.
 
 A node of minitikv needs ``cluster``, ``env`` and ``errors``, and four of the packages that splitbrain
-is installed with.  Nothing else goes in, so the image is small, and it is *stale* only when what nodes
-run has changed: its label is the digest of all this.
+is installed with; the agent beside it, ``substrates.agent``, needs none.  Nothing else goes in, so the
+image is small, and it is *stale* only when what runs there has changed: its label is the digest of all
+this.
 
 The wheel is packed from the package as it lies on the disk.  So nodes run exactly the code that this
 process would run, whether splitbrain was installed from a wheel (which has no source tree to build
@@ -28,7 +29,14 @@ from splitbrain.errors import HostError
 __all__ = ["Source", "pins", "read_source", "source_hash", "wheel"]
 
 _PACKAGE = Path(splitbrain.__file__).parent
-_ROOMS = ("__init__.py", "cluster", "env", "errors.py")
+_ROOMS = (
+    "__init__.py",
+    "cluster/**/*.py",
+    "env/**/*.py",
+    "errors.py",
+    "substrates/__init__.py",
+    "substrates/agent/**/*.py",
+)
 _NEEDS = frozenset({"grpcio", "msgspec", "protobuf", "sortedcontainers"})
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -79,11 +87,10 @@ def read_source() -> Source:
         raise HostError(
             "splitbrain is not installed, so what it needs is unknown: pip install it (or -e .)"
         ) from None
-    paths = [_PACKAGE / room for room in _ROOMS]
     files = {
         path.relative_to(_PACKAGE.parent).as_posix(): path.read_bytes()
-        for top in paths
-        for path in (sorted(top.rglob("*.py")) if top.is_dir() else [top])
+        for pattern in _ROOMS
+        for path in sorted(_PACKAGE.glob(pattern))
     }
     return Source(
         version=splitbrain.__version__,
