@@ -1,4 +1,4 @@
-"""A plug-in for ``--load``: a store of replicas that tell each other of each write once, and never again.
+"""A plug-in for ``--load``: a store of replicas that tell each other of each write just once.
 
 Each write carries a Lamport stamp and the last stamp wins, so replicas agree in the end, but for the
 writes that a partition swallowed: those a part of the nodes never hears of.
@@ -7,6 +7,7 @@ writes that a partition swallowed: those a part of the nodes never hears of.
 from __future__ import annotations
 
 import asyncio
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -114,9 +115,9 @@ class Running:
 class Drifting:
     name = "drifting"
     vocabularies = frozenset({"kv"})
-    bugs: dict = {}
+    bugs = MappingProxyType({})
     admin_actions = frozenset()
-    fault_model = {Fault.PARTITION: Limit()}
+    fault_model = MappingProxyType({Fault.PARTITION: Limit()})
 
     def election_timeout_s(self, spec):
         return 1.0
