@@ -164,7 +164,11 @@ SCHEDULED = '{"time_ns":1000000000,"f":"start-partition","id":"a"}\n'
         (b"\xff\xfe\n", "faults.jsonl:1: not a scheduled fault", 2),
         ("\n", "holds no scheduled fault", 2),
         ('{"time_ns":1,"f":"start-kil"}\n', "unknown scheduled fault 'start-kil'; did you", 2),
-        ('{"time_ns":1,"f":"start-loss"}\n', "scheduled fault 'start-loss' on local", 4),
+        (
+            '{"time_ns":1,"f":"start-loss"}\n',
+            "not possible on local: loss (line 1): on a TCP proxy",
+            4,
+        ),
     ],
 )
 def test_a_malformed_schedule_is_told_by_its_line(

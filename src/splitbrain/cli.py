@@ -73,6 +73,9 @@ def main() -> None:
 @click.option(
     "--faults", metavar="FILE", help="Faults at fixed times: a file, or a shipped schedule."
 )
+@click.option(
+    "--skip-unsupported", is_flag=True, help="Leave out faults of the file not possible here."
+)
 @click.option("--seed", type=int, help="Default: drawn and printed.")
 @click.option("--bug", "bugs", multiple=True, help="Switch on a seeded bug.")
 @click.option("--option", "-o", "options", multiple=True, metavar="NAME=VALUE")

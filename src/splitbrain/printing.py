@@ -21,6 +21,7 @@ import msgspec
 from splitbrain.checkers.verdict import Anomaly, Result, worst
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.errors import SplitbrainError
+from splitbrain.results.left_out import left_out_lines
 
 if TYPE_CHECKING:
     from splitbrain.commands.check import Checked
@@ -136,6 +137,8 @@ def announce(spec: TestSpec, outside: Iterable[str]) -> None:
     if outside:
         names = ", ".join(sorted(outside))
         click.echo(f"outside the fault model: {names}: invalid is expected")
+    for line in left_out_lines(spec):
+        click.echo(line)
 
 
 def _count(number: int, noun: str) -> str:

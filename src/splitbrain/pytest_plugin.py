@@ -95,8 +95,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "splitbrain(workload, *, system, on, nodes, concurrency, rate, time_limit, nemesis, "
-        "nemesis_interval, faults, seed, bugs, options, load, expect): run a distributed system under "
-        "faults; the fixture splitbrain is the finished run",
+        "nemesis_interval, faults, skip_unsupported, seed, bugs, options, load, expect): run a "
+        "distributed system under faults; the fixture splitbrain is the finished run",
     )
     if config.getoption("--splitbrain-repeat") < 1:
         raise pytest.UsageError("--splitbrain-repeat must be at least 1")

@@ -38,6 +38,8 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
         faults: fault packages asked for.
         scheduled: faults that a schedule asks for.  A schedule may leave proofs out for want of time,
             so these must come, and not be denied by what was observed.
+        left_out: how many of each kind of scheduled fault the run did without, by the user's leave;
+            told beside what was seen of the others.
         packages: fault -> the package that it belongs to, where the names differ.
         recovery_s: how long after a heal the system may take to recover.
         answered_share: of the operations outside fault bands.
@@ -50,6 +52,7 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
     answers: frozenset[str] = frozenset()
     faults: tuple[str, ...] = ()
     scheduled: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = {}
     packages: Mapping[str, str] = {}
     recovery_s: float = 3.0
     answered_share: float = 0.9
@@ -73,6 +76,8 @@ class Earned:
         share, stats = self._answered(history, spans, end_ns)
         stats["faults"] = _applications(bands, {})
         faults = _applications(bands, {**expect.packages, **{f: f for f in expect.faults}})
+        if expect.left_out:
+            stats["left_out"] = dict(expect.left_out)
         stats.update(_leaders(bands, expect.nodes))
         stats["thresholds"] = {
             "answered_share": expect.answered_share,
@@ -89,6 +94,8 @@ class Earned:
         ]
         if not problems:
             summary = f"earned: {share:.1%} of operations outside fault bands were answered"
+            if expect.left_out:
+                summary += f" (scheduled faults left out: {sum(expect.left_out.values())})"
             return Result(verdict=VALID, summary=summary, stats=stats)
         reason, summary = problems[0]
         stats["problems"] = [f"{word}: {text}" for word, text in problems]

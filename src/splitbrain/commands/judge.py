@@ -24,6 +24,7 @@ from splitbrain.checkers.verdict import Checker, Result, Verdict
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.errors import RequestError, UnknownName
 from splitbrain.history.history import History
+from splitbrain.results.left_out import left_out_counts
 
 __all__ = [
     "EXIT_CODES",
@@ -66,6 +67,7 @@ def expectation(spec: TestSpec, catalog: Catalog) -> Expectation:
                 if fault.f.startswith("start-")
             )
         ),
+        left_out=left_out_counts(spec.left_out),
         packages={**FAULT_PACKAGE, **own},
         recovery_s=3 * system.election_timeout_s(spec),
         answered_share=float(options.get("answered-share", 0.9)),

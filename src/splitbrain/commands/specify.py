@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from splitbrain.catalog import Catalog, inside_model, make_system
-from splitbrain.commands.schedule import read_schedule
+from splitbrain.commands.fitting import fit
+from splitbrain.commands.schedule import find_schedule
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.errors import RequestError
 
@@ -21,6 +22,7 @@ def make_spec(given: Mapping[str, Any], catalog: Catalog) -> TestSpec:
 
     Raises:
         RequestError: a word that means nothing, or an unknown name.
+        Unsupported: a schedule's fault that is not possible here.
     """
     if given["nodes"] < 1:
         raise RequestError(f"--nodes {given['nodes']} must be at least 1")
@@ -46,8 +48,16 @@ def make_spec(given: Mapping[str, Any], catalog: Catalog) -> TestSpec:
     if "all" in asked:
         asked = inside_model(spec, catalog) + asked
     asked = tuple(dict.fromkeys(name for name in asked if name != "all"))
-    schedule = read_schedule(given["faults"], spec, catalog) if given["faults"] else ()
-    return msgspec.structs.replace(spec, nemesis=asked, schedule=schedule)
+    spec = msgspec.structs.replace(spec, nemesis=asked)
+    skip = bool(given.get("skip_unsupported"))
+    if given["faults"] is None:
+        if skip:
+            raise RequestError("--skip-unsupported goes with --faults FILE; leave it out")
+        return spec
+    schedule, left_out = fit(
+        find_schedule(given["faults"], spec, catalog), spec, catalog, skip=skip
+    )
+    return msgspec.structs.replace(spec, schedule=schedule, left_out=left_out)
 
 
 def faults_of(text: str) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "nemesis": "none",
     "nemesis_interval": None,
     "faults": None,
+    "skip_unsupported": False,
     "seed": None,
     "bugs": (),
     "options": {},
@@ -210,6 +211,8 @@ def _words(given: Mapping[str, Any]) -> dict[str, Any]:
         raise RequestError(
             f"options={words['options']!r}: a mapping of names to values is needed"
         )
+    if not isinstance(words["skip_unsupported"], bool):
+        raise RequestError(f"skip_unsupported={words['skip_unsupported']!r}: True or False")
     for name in ("nodes", "rate", "time_limit", "nemesis_interval"):
         value = words[name]
         if value is not None and (

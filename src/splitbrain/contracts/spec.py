@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["FORMAT", "ScheduledFault", "TestSpec"]
+__all__ = ["FORMAT", "LeftOut", "ScheduledFault", "TestSpec"]
 
 FORMAT = 1
 """Version of a run directory's layout; a reader refuses a higher one (NewerStore)."""
@@ -38,6 +38,20 @@ class ScheduledFault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     id: str = ""
 
 
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A scheduled fault that the test does without, as ``--skip-unsupported`` allows.
+
+    Attributes:
+        fault: as it was scheduled; its stop is left out with it.
+        lacks: what it needs, such as ``loss``.
+        why: what would make that possible.
+    """
+
+    fault: ScheduledFault
+    lacks: str
+    why: str
+
+
 class TestSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Names and options of everything in one test.
 
@@ -51,6 +65,7 @@ class TestSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         bugs: seeded bugs switched on in the system.
         options: everything else by name (``scale``, ``op-timeout``, knobs, workload options).
         schedule: faults at fixed times instead of, or beside, random ones.
+        left_out: faults of the schedule's file that the substrate lacks, and that were left out.
         load: plug-in files.
     """
 
@@ -67,5 +82,6 @@ class TestSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     bugs: tuple[str, ...] = ()
     options: Mapping[str, Scalar] = {}
     schedule: tuple[ScheduledFault, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     load: tuple[str, ...] = ()
     format: int = FORMAT

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from splitbrain.contracts.nemesis import FaultPackage
+from splitbrain.contracts.nemesis import FaultPackage, Nemesis
 from splitbrain.contracts.system import RunningSystem
 from splitbrain.contracts.test import Recorder, Test, World
 from splitbrain.contracts.testbed import Site, Testbed
 from splitbrain.errors import CannotError, HarnessError, NodeFailed, SplitbrainError
 from splitbrain.harness.compose import ComposedNemesis
 from splitbrain.harness.heal import make_whole
+from splitbrain.harness.recast import FollowLeader
 from splitbrain.harness.workers import ClientWorker, Finished, NemesisWorker, Worker, one_line
 from splitbrain.history.op import NEMESIS
 
@@ -56,7 +57,7 @@ class Stage:
 
     testbed: Testbed
     running: RunningSystem
-    nemesis: ComposedNemesis
+    nemesis: Nemesis
     packages: tuple[FaultPackage, ...]
 
     def __init__(self, test: Test, site: Site, recorder: Recorder) -> None:
@@ -157,6 +158,8 @@ class Stage:
         )
         self.packages = tuple(test.packages(world))
         self.nemesis = ComposedNemesis([package.nemesis for package in self.packages])
+        if spec.options.get("follow-leader"):
+            self.nemesis = FollowLeader(self.nemesis, self.running.primaries, spec.nodes)
         unknown = sorted({fault.f for fault in spec.schedule} - self.nemesis.functions)
         if unknown:
             known = ", ".join(sorted(self.nemesis.functions)) or "none"

@@ -69,6 +69,7 @@ class ScenarioForm(msgspec.Struct, frozen=True, kw_only=True):
     nemesis: tuple[tuple[str, ...], ...] = ((),)
     nemesis_interval: float | None = None
     faults: str | None = None
+    skip_unsupported: bool = False
     seeds: tuple[int, ...] = (1,)
     bugs: tuple[str, ...] = ()
     options: Mapping[str, str | int | float | bool] = {}

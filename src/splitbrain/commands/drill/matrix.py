@@ -26,7 +26,7 @@ from splitbrain.commands.drill.problems import MalformedDrill, Problem
 from splitbrain.commands.drill.values import Accept
 from splitbrain.commands.specify import make_spec
 from splitbrain.contracts.spec import TestSpec
-from splitbrain.errors import SplitbrainError, UnknownName, Unsupported
+from splitbrain.errors import MalformedFile, SplitbrainError, UnknownName, Unsupported
 from splitbrain.results.drill.record import Expect
 
 __all__ = ["Catalogs", "Drill", "Scenario", "read_drill"]
@@ -157,6 +157,7 @@ def _given(
         "nemesis": ",".join(nemesis),
         "nemesis_interval": form.nemesis_interval,
         "faults": form.faults,
+        "skip_unsupported": form.skip_unsupported and form.faults is not None,
         "seed": form.seeds[0],
         "bugs": form.bugs,
         "options": [f"{name}={value}" for name, value in form.options.items()],
@@ -185,6 +186,8 @@ def _problem(form: ScenarioForm, error: SplitbrainError, key: str = "") -> Probl
             key = f"options.{error.name}"
     elif text.startswith(("option ", "options ")):
         key = "options." + text.split(" ", 1)[1].split("=", 1)[0]
+    elif isinstance(error, MalformedFile):
+        key = "faults"
     elif isinstance(error, Unsupported):
         key = "faults" if text.startswith("scheduled") else "nemesis"
     elif text.startswith("--"):  # of a word on the command line; here it is a key

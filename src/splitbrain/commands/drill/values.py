@@ -175,6 +175,12 @@ def _expect(value: Any) -> str:
     return str(value)
 
 
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} must be true or false")
+    return value
+
+
 READERS: Mapping[str, Callable[[Any], Any]] = {
     "workload": _some_texts,
     "system": _text,
@@ -182,6 +188,7 @@ READERS: Mapping[str, Callable[[Any], Any]] = {
     "nemesis": _nemeses,
     "nemesis-interval": _positive,
     "faults": _text,
+    "skip-unsupported": _truth,
     "seeds": _seeds,
     "bugs": _texts,
     "options": _options,

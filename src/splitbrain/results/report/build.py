@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from splitbrain.results.left_out import left_out_lines
 from splitbrain.results.report import cards, leaders, problems, tables
 from splitbrain.results.report.data import ReportData
 from splitbrain.results.report.frame import OUTCOMES
@@ -101,6 +102,7 @@ def _top(page: Page) -> dict[str, Any]:
         "version": str(facts.get("version") or ""),
         "run": str(facts.get("run") or ""),
         "outside": page.part("The fault model", lambda: _outside(facts), []),
+        "left_out": page.part("Faults left out", lambda: left_out_lines(data.spec), []),
         "commands": page.part("The commands", lambda: _commands(page), []),
         "numbers": _numbers(page),
         "length": span(page.horizon_ns) if page.horizon_ns > 0 and not page.timeless else "",

@@ -17,6 +17,7 @@ from splitbrain.results.bands import (
     first_success_ns,
 )
 from splitbrain.results.evidence import leaves
+from splitbrain.results.left_out import left_out_counts
 from splitbrain.results.report.leaders import Reign
 from splitbrain.results.report.strips import fault_names
 from splitbrain.results.sentence import REASONS
@@ -298,6 +299,9 @@ def spec_rows(spec: TestSpec | None) -> list[tuple[str, str]]:
         elif name == "schedule":
             if spec.schedule:
                 rows.append(("schedule", f"{len(spec.schedule)} faults at fixed times"))
+        elif name == "left_out":
+            counts = left_out_counts(spec.left_out)
+            rows += [(f"left out: {fault}", count(n)) for fault, n in counts.items()]
         elif name == "nemesis_interval_s" and value is None:
             rows.append((label(name), "5 election timeouts"))
         elif isinstance(value, tuple):
