@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -15,7 +14,6 @@ import pytest
 from splitbrain.contracts.fault import Cut
 from splitbrain.errors import UnknownName
 from splitbrain.substrates.packets.bundle import bundle
-from splitbrain.substrates.packets.client import namespace_argv
 
 pytestmark = pytest.mark.processes
 
@@ -214,47 +212,6 @@ def test_times(lab, tmp_path, capsys) -> None:
             f"{took_ms['heal']:.0f} ms; 20 links probed in {took_ms['probe']:.0f} ms"
         )
     assert took_ms["cut"] < 1000  # wanted: 100; the bound leaves room for a busy machine
-
-
-PARENT = """
-import json, subprocess, sys, time
-child = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-for request in (
-    {"n": 1, "verb": "cut", "from": ["10.9.9.9"], "to": ["10.9.9.8"]},
-):
-    child.stdin.write(json.dumps(request).encode() + b"\\n")
-    child.stdin.flush()
-    print(child.stdout.readline().decode(), child.pid, flush=True)
-time.sleep(60)
-"""
-
-
-def within_a_second(condition) -> bool:
-    deadline = time.monotonic() + 1.0
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return bool(condition())
-
-
-@pytest.mark.parametrize("who", ["parent", "agent"])
-def test_nothing_is_left_when_it_is_killed(lab, who: str) -> None:
-    space = lab.ends["n1"].space
-    argv = namespace_argv(space.pid)
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, *argv], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert parent.stdout is not None
-        assert json.loads(parent.stdout.readline()) == {"n": 1, "ok": {}}
-        pid = int(parent.stdout.readline())
-        assert "DROP" in space.rules()
-        os.kill(parent.pid if who == "parent" else pid, 9)
-        assert within_a_second(lambda: space.rules() == "")
-    finally:
-        parent.kill()
-        parent.communicate()
 
 
 def test_the_bundle_runs_alone_and_survives_nonsense(lab, tmp_path) -> None:

@@ -17,11 +17,11 @@ queues and ends: a dead man's switch.  If the agent itself is killed, its guard 
 
 - ``datagrams``  what the agents send each other, and how one counts them (pure)
 - ``endpoint``   the UDP socket: beats, probes, echoes
-- ``rules``      iptables: who is dropped, who is queued
+- ``rules``      iptables' input: who is dropped, who is queued (pure);  ``firewall`` runs it
 - ``shaping``    when may which packet pass? (pure)
 - ``nfqueue``    the kernel's packet queue, over netlink
-- ``shaper``     holds packets of that queue
-- ``loop``       files and timers;  ``main``: the verbs
+- ``shaper``     holds packets of that queue;  ``traffic`` joins rules and queue
+- ``loop``       files and timers;  ``asking`` checks arguments;  ``main``: the verbs
 """
 
 VERSION = 1

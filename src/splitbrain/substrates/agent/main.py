@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from . import VERSION
-from .asking import Refused, address, addresses, integer, number, string, table
+from .asking import Refused, address, integer, number, string, table
 from .endpoint import Endpoint
-from .firewall import Firewall
 from .loop import Loop
+from .traffic import Traffic
 
 __all__ = ["main"]
 
@@ -31,7 +31,7 @@ class Agent:
     def __init__(self) -> None:
         self.loop = Loop()
         self.endpoint = Endpoint(self.loop)
-        self.firewall = Firewall()
+        self.traffic = Traffic(self.loop)
         self.verbs: Mapping[str, Callable[[Arguments, Answer], None]] = {
             "hello": self._hello,
             "peers": self._peers,
@@ -40,12 +40,13 @@ class Agent:
             "seen": self._seen,
             "echo": self._echo,
             "cut": self._cut,
+            "shape": self._shape,
             "exit": self._exit,
         }
 
     def close(self) -> None:
         """Leave nothing behind."""
-        self.firewall.close()
+        self.traffic.close()
         self.endpoint.close()
 
     def _hello(self, arguments: Arguments, answer: Answer) -> None:
@@ -53,8 +54,7 @@ class Agent:
             {
                 "version": VERSION,
                 "python": ".".join(str(part) for part in sys.version_info[:3]),
-                "iptables": self.firewall.path,
-                "missing": dict(self.firewall.missing),
+                **self.traffic.abilities(),
             }
         )
 
@@ -98,25 +98,16 @@ class Agent:
         self.endpoint.echo(string(arguments, "to"), wait_s, answer)
 
     def _cut(self, arguments: Arguments, answer: Answer) -> None:
-        self.firewall.put(
-            self.firewall.state._replace(
-                cut_from=addresses(arguments, "from"),
-                cut_to=addresses(arguments, "to"),
-                spare=_ports(arguments, "spare"),
-            )
-        )
+        self.traffic.cut(arguments)
+        answer({})
+
+    def _shape(self, arguments: Arguments, answer: Answer) -> None:
+        self.traffic.shape(arguments)
         answer({})
 
     def _exit(self, arguments: Arguments, answer: Answer) -> None:
         answer({})
         self.loop.stop()
-
-
-def _ports(arguments: Arguments, name: str) -> tuple[int, ...]:
-    value = arguments.get(name, [])
-    if not isinstance(value, list):
-        raise Refused(f"{name} must be a list of TCP ports, not {value!r}")
-    return tuple(sorted({integer({name: one}, name, low=1, high=65_535) for one in value}))
 
 
 class Wire:

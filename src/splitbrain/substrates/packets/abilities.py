@@ -26,7 +26,7 @@ def missing_faults(hello: Mapping[str, Any]) -> Mapping[Fault, str]:
 
     >>> missing_faults({"missing": {}})
     {}
-    >>> sorted(missing_faults({"missing": {"nfqueue": "no such protocol"}}))
+    >>> [str(it) for it in sorted(missing_faults({"missing": {"nfqueue": "no such protocol"}}))]
     ['corruption', 'delay', 'duplication', 'rate', 'reordering']
     """
     missing: Mapping[str, str] = hello.get("missing", {})
