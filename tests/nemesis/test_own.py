@@ -294,6 +294,7 @@ def test_healing_tries_every_node_raises_the_first_failure_and_can_be_repeated(s
         count = len(marks.calls)
         await stand.heal()
         assert len(marks.calls) == count, "nothing was open any more"
+        assert effects(await stand.start("marks", "n1", id="anew")) == [True], "or held"
 
     sim(body)
 

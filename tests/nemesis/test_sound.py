@@ -18,6 +18,7 @@ from splitbrain.errors import HarnessError
 from splitbrain.loading import load_module
 from splitbrain.nemesis.base import ROLES, Act, Draft
 from splitbrain.nemesis.packages import PACKAGES, SINGLE, make_packages
+from splitbrain.nemesis.process import ProcessFamily
 from splitbrain.nemesis.rotation import Rotation
 from splitbrain.nemesis.sound import Sound, draft_problems, outcome_problems, sound
 
@@ -38,7 +39,9 @@ class Rotten:
         return {"kill"}
 
     def draft(self, name, stream):
-        return Draft(fault="rust", targets=("n1", "n9", "boss"), parameters=[], lasting=False)
+        return Draft(
+            fault="rust", targets=("n1", "n9", "boss"), parameters=[], lasting=False, aimed=1
+        )
 
     async def start(self, act):
         return self.answer
@@ -97,6 +100,7 @@ def test_so_are_a_draft_s_and_kinds(rotten: Sound) -> None:
         "fault should be one of mould, rot, was 'rust'",
         "not n9, boss",
         "parameters should be a mapping, was []",
+        "aimed should be True or False, was 1",
         "lasting should be True: only admin, clock-jump are over at once",
         "asked 'decay', answered Draft(fault='rust'",
     ):
@@ -167,7 +171,9 @@ def test_a_sound_draft_passes(draft: Draft) -> None:
 # --- who is checked ---------------------------------------------------------------------------------
 
 
-def test_bundled_families_are_checked_too_and_draw_sound_faults(sim) -> None:
+def test_bundled_families_are_checked_too_and_draw_sound_faults(
+    sim, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def body(stand) -> None:
         names = (*PACKAGES, *SINGLE)
         spec = stand.world.spec
@@ -178,6 +184,12 @@ def test_bundled_families_are_checked_too_and_draw_sound_faults(sim) -> None:
         assert isinstance(package.generator, Rotation)
         seen = {package.generator.plan.fault(number).draft.fault for number in range(300)}
         assert seen >= {"kill", "partition", "clock-jump", "loss"}
+        monkeypatch.setattr(ProcessFamily, "draft", lambda *_: 3)
+        (package,) = make_packages(world)
+        with pytest.raises(
+            HarnessError, match="family ProcessFamily broke its contract in draft"
+        ):
+            [package.generator.plan.fault(number) for number in range(300)]
 
     sim(body)
 

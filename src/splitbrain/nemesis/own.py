@@ -228,7 +228,7 @@ class OwnFamily:
 
     async def _healed(self, node: str) -> None:
         seen, _ = await self._mended(node)
-        if seen and down(self._world, node) is None:
+        if seen:
             raise RuntimeError(f"{self.parts.name} is still seen on {node} after its mend")
 
     async def _mended(self, node: str) -> tuple[bool | None, str]:
