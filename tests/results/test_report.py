@@ -326,7 +326,9 @@ def unpacked(text: str) -> dict[str, Any]:
 def test_all_operations_are_in_the_page(sample: GetSample) -> None:
     frame = frame_of(sample("stale-read").history)
     workers = frame.workers(10, frame.last_ns)
-    columns = unpacked(pack(frame, choose(frame, ()), workers))
+    columns = unpacked(
+        pack(frame, workers, lambda limit: choose(frame, (), (), limit), 10**7).text
+    )
     total, indexes = 0, []
     for step in columns["i"]:
         total += step

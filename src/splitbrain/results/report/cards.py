@@ -9,6 +9,10 @@ is):
 ``hidden``      how many more operations are involved
 ``node``, ``log``  for a node crash: which node, and its last lines
 ``answers``     for a divergence: node -> what it answered last
+
+Cards share one room of the page.  The first ones have all of their evidence and of what is around it;
+one that would take more than a third of what is left is made again, smaller (``room.LEVELS``), and
+when nothing is left the rest have no cards.
 """
 
 from __future__ import annotations
@@ -25,22 +29,24 @@ from splitbrain.results.bands import Application, describe
 from splitbrain.results.evidence import Finding, pick
 from splitbrain.results.report import picture
 from splitbrain.results.report.advice import Advice, advice_for
-from splitbrain.results.report.copies import edn_lines, json_lines
-from splitbrain.results.report.embed import script_json
+from splitbrain.results.report.brief import NAME_MAX, brief, cut, fits
+from splitbrain.results.report.copies import edn_lines, json_lines, json_script
 from splitbrain.results.report.evidence_text import card_text
 from splitbrain.results.report.intervals import Interval, owned, owners_of
 from splitbrain.results.report.nearby import Said, said_around
+from splitbrain.results.report.room import BARE, CARDS_ROOM, FULL, LEVELS, CardRoom, written
+from splitbrain.results.report.rows import Row, row_of
 from splitbrain.results.report.states import Reasoning, line_of, listed, reasoning_of
-from splitbrain.results.report.versions import Versions, versions_of
+from splitbrain.results.report.versions import Versions, applies, versions_of
 from splitbrain.results.sentence import circumstances
-from splitbrain.results.text import clock, key_text, shorten, span, value_text
+from splitbrain.results.text import clock, key_text, value_text
 
-__all__ = ["CARDS_MAX", "Card", "Context", "Row", "cards_of", "row_of"]
+__all__ = ["CARDS_MAX", "Card", "Context", "cards_of"]
 
 CARDS_MAX = 30
-_ROWS_MAX = 60
-_NEIGHBOURS = 8
-_VALUE_MAX = 240
+_ANSWERS_MAX = 60
+_COPIED_MAX = 2_000
+_LINE_MAX = 1_000
 _MOMENTS_MAX = 200
 _KNOWN = frozenset(
     {"answers", "calls", "hidden", "left_out", "log", "more_states", "node", "op", "ops"}
@@ -48,27 +54,13 @@ _KNOWN = frozenset(
 )
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One operation of a table, as text."""
-
-    index: int
-    events: str
-    time: str
-    took: str
-    process: int
-    node: str
-    f: str
-    key: str
-    value: str
-    full: str
-    outcome: str
-    error: str
-    culprit: bool = False
-    anchor: bool = True
-
-
 class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """One anomaly, ready for the template."""
+    """One anomaly, ready for the template.
+
+    Attributes:
+        unversioned: its versions are not told apart, for values of its key are shortened.
+        smaller: it shows less than the first cards do.
+    """
 
     number: int
     kind: str
@@ -96,51 +88,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     before: int | None = None
     after: int | None = None
     after_of_key: int | None = None
-
-
-def _result_text(interval: Interval) -> str:
-    argument, end = interval.begin.value, interval.end
-    before = "" if argument is None else value_text(argument)
-    if end is None or end is interval.begin or end.value == argument:
-        if argument is None and end is not None and end.type == "ok":
-            return "null"
-        return before
-    after = value_text(end.value)
-    return (
-        f"{before} \u2192 {after}"
-        if before
-        else f"\u2192 {after}"
-        if end.value is not None
-        else ""
-    )
-
-
-def row_of(interval: Interval, culprit: int | None = None, *, timeless: bool = False) -> Row:
-    """An operation as a row: argument, arrow, result; without times if the history has none."""
-    begin, end = interval.begin, interval.end
-    full = _result_text(interval)
-    last = end.index if end is not None else None
-    return Row(
-        index=begin.index,
-        events=f"{begin.index}"
-        if last in (None, begin.index)
-        else f"{begin.index}\u2013{last}",
-        time="" if timeless else clock(begin.time_ns),
-        took="no answer"
-        if end is None
-        else ""
-        if timeless
-        else span(end.time_ns - begin.time_ns),
-        process=begin.process,
-        node=interval.node or "",
-        f=begin.f,
-        key="" if interval.key is None else key_text(interval.key),
-        value=shorten(full, _VALUE_MAX),
-        full=full if len(full) > _VALUE_MAX else "",
-        outcome=interval.outcome,
-        error=(end.error or "") if end is not None else "",
-        culprit=culprit is not None and culprit in (begin.index, last),
-    )
+    unversioned: bool = False
+    smaller: bool = False
 
 
 class _Keys:
@@ -166,14 +115,14 @@ class _Keys:
             return self._by_key.get(key_text(key), [])
         return self._all if self._keyless else []
 
-    def around(self, evidence: Sequence[Interval], key: Any) -> list[Interval]:
-        """Up to ``_NEIGHBOURS`` operations on either side of each piece of evidence."""
+    def around(self, evidence: Sequence[Interval], key: Any, each_side: int) -> list[Interval]:
+        """Up to that many operations on either side of each piece of evidence."""
         line = self._all if key is None else self.of(key)
         own = {i.begin.index for i in evidence}
         found: dict[int, Interval] = {}
         for place, interval in enumerate(line):
             if interval.begin.index in own:
-                for near in line[max(0, place - _NEIGHBOURS) : place + _NEIGHBOURS + 1]:
+                for near in line[max(0, place - each_side) : place + each_side + 1]:
                     found[near.begin.index] = near
         return list(found.values())
 
@@ -185,6 +134,7 @@ class Context(NamedTuple):
         log_lines: node -> lines of its log around the anomalies, with their times.
         events: what nodes said of themselves.
         timeless: the history has no times; each event counts as a second.
+        partly: keys, as text, of which not all operations are at hand.
     """
 
     history: Sequence[Op]
@@ -195,6 +145,7 @@ class Context(NamedTuple):
     timeless: bool = False
     log_lines: Mapping[str, Sequence[tuple[int, str]]] = {}
     events: Sequence[Mapping[str, Any]] = ()
+    partly: frozenset[str] = frozenset()
 
 
 class _Case(NamedTuple):
@@ -206,49 +157,80 @@ class _Case(NamedTuple):
     key: Any
     culprit: int | None
     line: Sequence[Interval]
+    long: bool
+
+    def shown(self, most: int) -> list[Interval]:
+        """The first of the evidence, and the operation that cannot be, wherever it stands."""
+        first = list(self.evidence[:most])
+        last = next((i for i in self.evidence[most:] if self.is_culprit(i)), None)
+        return first if last is None else [*first[: most - 1], last]
+
+    def is_culprit(self, interval: Interval) -> bool:
+        return self.culprit is not None and self.culprit in (
+            interval.begin.index,
+            interval.end.index if interval.end is not None else None,
+        )
 
 
-def _card(
-    number: int,
-    finding: Finding,
-    owners: Mapping[int, Interval],
-    keys: _Keys,
-    context: Context,
-) -> Card:
+def _case(finding: Finding, owners: Mapping[int, Interval], keys: _Keys) -> _Case:
     anomaly = finding.anomaly
     data = anomaly.picture if isinstance(anomaly.picture, Mapping) else {}
     evidence = owned(owners, anomaly.ops)
-    op, hidden = data.get("op"), data.get("hidden")
+    op = data.get("op")
     key = anomaly.key if anomaly.key is not None else (evidence[0].key if evidence else None)
     culprit = op if isinstance(op, int) else None
-    case = _Case(anomaly, data, evidence, key, culprit, keys.of(key))
-    said, more_said = _said(case, context)
-    shown = evidence[:_ROWS_MAX]
+    line = keys.of(key)
+    return _Case(anomaly, data, evidence, key, culprit, line, applies(line) and _long(line))
+
+
+def _long(line: Sequence[Interval]) -> bool:
+    """Whether any value is too long to be told from others here."""
+    return any(
+        not fits(op.value) or not fits(op.ext)
+        for interval in line
+        for op in (interval.begin, interval.end)
+        if op is not None
+    )
+
+
+def _card(
+    number: int, checker: str, case: _Case, keys: _Keys, context: Context, room: CardRoom
+) -> Card:
+    anomaly = case.anomaly
+    data = brief(case.data, room.data)
+    hidden = data.get("hidden")
+    said, more_said = _said(case, context, room)
+    shown = case.shown(room.rows)
     return Card(
         number=number,
         kind=anomaly.kind.replace("-", " ").replace("_", " "),
         key=None if anomaly.key is None else key_text(anomaly.key),
-        checker=finding.checker,
-        explanation=anomaly.explanation,
-        around=circumstances(anomaly, context.history, context.bands, context.nodes),
-        faults=_faults(evidence, context),
-        rows=tuple(row_of(i, culprit, timeless=context.timeless) for i in shown),
-        more_rows=max(0, len(evidence) - _ROWS_MAX)
-        + (hidden if isinstance(hidden, int) else 0),
-        picture=_picture(case, keys.around(shown, key), context),
+        checker=checker,
+        explanation=cut(anomaly.explanation, room.sentence),
+        around=cut(
+            circumstances(anomaly, context.history, context.bands, context.nodes), room.sentence
+        ),
+        faults=tuple(cut(fault, room.sentence) for fault in _faults(case.evidence, context)),
+        rows=tuple(
+            row_of(i, case.culprit, timeless=context.timeless, room=room) for i in shown
+        ),
+        more_rows=len(case.evidence) - len(shown) + (hidden if isinstance(hidden, int) else 0),
+        picture=_picture(case, shown, keys, context, room),
         reasoning=reasoning_of(data),
         versions=_versions(case, context),
         said=tuple(said),
         more_said=more_said,
-        answers=_answers(data.get("answers")),
+        answers=_answers(data.get("answers"), room),
         advice=advice_for(anomaly.kind),
         **_log(data, context),
         extra=tuple(
-            (str(name), shorten(value_text(value), 600))
+            (cut(str(name), room.short), cut(value_text(value), 2 * room.short))
             for name, value in data.items()
             if name not in _KNOWN
         ),
-        **_copies(case, context),
+        **_copies(case, shown, context, room),
+        unversioned=case.long,
+        smaller=room is not FULL,
     )
 
 
@@ -269,27 +251,32 @@ def _faults(evidence: Sequence[Interval], context: Context) -> tuple[str, ...]:
     )
 
 
-def _picture(case: _Case, neighbours: Sequence[Interval], context: Context) -> Markup | None:
+def _picture(
+    case: _Case, shown: Sequence[Interval], keys: _Keys, context: Context, room: CardRoom
+) -> Markup | None:
     return picture.draw(
-        case.evidence[:_ROWS_MAX],
-        neighbours,
+        shown,
+        keys.around(shown, case.key, room.neighbours),
         context.bands,
         context.horizon_ns,
         case.culprit,
         unit="" if context.timeless else " s",
-        order=line_of(case.data),
+        order=line_of(case.data)[-room.rows :],
         known={interval.begin.index: interval for interval in case.line},
+        title_room=room.title,
     )
 
 
 def _versions(case: _Case, context: Context) -> Versions | None:
-    if not case.line or not case.evidence:
+    if not case.line or not case.evidence or case.long:
+        return None
+    if case.key is not None and key_text(case.key) in context.partly:
         return None
     order = [index for index, _ in line_of(case.data)]
     return versions_of(case.line, case.anomaly.ops, order, timeless=context.timeless)
 
 
-def _said(case: _Case, context: Context) -> tuple[list[Said], int]:
+def _said(case: _Case, context: Context, room: CardRoom) -> tuple[list[Said], int]:
     """What nodes said around the evidence; around its own time for what is no operation."""
     if context.timeless:
         return [], 0
@@ -298,15 +285,17 @@ def _said(case: _Case, context: Context) -> tuple[list[Said], int]:
     if not moments:
         return [], 0
     last = case.culprit if case.culprit in moments else max(moments)
-    return said_around(context.log_lines, context.events, list(moments.values()), moments[last])
+    return said_around(
+        context.log_lines, context.events, list(moments.values()), moments[last], room.said
+    )
 
 
-def _answers(value: Any) -> tuple[tuple[str, str], ...]:
+def _answers(value: Any, room: CardRoom) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, Mapping):
         return ()
     return tuple(
-        (str(node), shorten(key_text(answer), _VALUE_MAX))
-        for node, answer in list(value.items())[:_ROWS_MAX]
+        (cut(str(node), room.short), cut(key_text(brief(answer, room.short)), room.short))
+        for node, answer in list(value.items())[:_ANSWERS_MAX]
     )
 
 
@@ -314,33 +303,50 @@ def _log(data: Mapping[str, Any], context: Context) -> dict[str, Any]:
     node = data.get("node")
     node = node if isinstance(node, str) else None
     log = listed(data.get("log")) or list(context.log_tails.get(node or "", ()))
-    return {"node": node, "log": tuple(str(line) for line in log[-40:])}
+    lines = [cut(str(line), _LINE_MAX) for line in log[-40:]]
+    return {"node": None if node is None else cut(node, NAME_MAX), "log": tuple(lines)}
 
 
-def _copies(case: _Case, context: Context) -> dict[str, Any]:
-    events = {i for e in case.evidence for i in (e.begin.index, e.end.index if e.end else -1)}
-    ops = list(pick(context.history, sorted(events | set(case.anomaly.ops))).values())
+def _copies(
+    case: _Case, shown: Sequence[Interval], context: Context, room: CardRoom
+) -> dict[str, Any]:
+    """The operations of the rows first, then the others that take part; in order."""
+    some = [*shown, *case.evidence[:_COPIED_MAX]]
+    events = [i for e in some for i in (e.begin.index, e.end.index if e.end else -1)]
+    chosen = list(dict.fromkeys([*events, *case.anomaly.ops[:_COPIED_MAX]]))
+    ops = list(pick(context.history, sorted(chosen)).values())
     return {
-        "json": script_json([msgspec.to_builtins(op, enc_hook=repr) for op in ops]),
-        "lines": json_lines(ops),
-        "edn": edn_lines(ops),
+        "json": json_script(ops, room.copy, room.copied),
+        "lines": json_lines(ops, room.copy, room.copied),
+        "edn": edn_lines(ops, room.copy, room.copied),
     }
 
 
 def cards_of(
-    found: Sequence[Finding], intervals: Sequence[Interval], context: Context
+    found: Sequence[Finding],
+    intervals: Sequence[Interval],
+    context: Context,
+    room: int = CARDS_ROOM,
 ) -> list[Card]:
-    """Cards of the first ``CARDS_MAX`` findings."""
+    """Cards of the first ``CARDS_MAX`` findings, as many as fit into ``room`` bytes of the page."""
     shown = found[:CARDS_MAX]
     owners = owners_of(intervals, (index for f in shown for index in f.anomaly.ops))
     own = [f.anomaly.key for f in shown] + [interval.key for interval in owners.values()]
     keys = _Keys(intervals, [key for key in own if key is not None])
-    made = [
-        _card(number, finding, owners, keys, context)
-        for number, finding in enumerate(shown, start=1)
-    ]
-    linked = _linked(_anchored(made))
-    return [msgspec.structs.replace(card, text=card_text(card)) for card in linked]
+    made: list[Card] = []
+    for number, finding in enumerate(shown, start=1):
+        case = _case(finding, owners, keys)
+        for level in LEVELS:
+            card = _card(number, finding.checker, case, keys, context, level)
+            card = msgspec.structs.replace(card, text=card_text(card))
+            size = written(card)
+            if size <= (room if level is BARE else room // 3):
+                break
+        else:
+            break
+        room -= size
+        made.append(card)
+    return _linked(_anchored(made))
 
 
 def _linked(made: Sequence[Card]) -> list[Card]:

@@ -2,7 +2,8 @@
 
 Operations are written as columns (numbers as differences to the one before, texts as positions in a
 table), then as JSON, gzip and base64: some 15 bytes an operation.  Browsers unpack it themselves.
-Which operations these are in a large run, ``sample`` decides.
+Which operations these are in a large run, ``sample`` decides; how long their values may be here, the
+room that the rest of the page leaves.
 """
 
 from __future__ import annotations
@@ -10,24 +11,27 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from splitbrain.results.report.brief import brief, cut
+from splitbrain.results.report.brief import NAME_MAX, VALUE_MAX, brief, cut
 from splitbrain.results.report.frame import Frame
-from splitbrain.results.report.sample import Sample
+from splitbrain.results.report.sample import LIMIT, Sample
 from splitbrain.results.text import key_text, value_text
 
-__all__ = ["pack", "script_json"]
+__all__ = ["Packed", "pack", "script_json"]
 
 Ints = npt.NDArray[np.int64]
 
 _TEXT_BUDGET = 6_000_000
-"""Characters of values in a page, before compression; long values are cut to keep to it."""
+"""Bytes of values in a page, before compression; long values are cut to keep to it."""
 
+_SHORTEST = 32
+_LONG_ENOUGH = 80
 _ABSENT = -1
 
 
@@ -48,12 +52,13 @@ class _Texts:
 
     def __init__(self, length_max: int) -> None:
         self.table: list[str] = []
+        self.cut: set[int] = set()
         self._places: dict[str, int] = {}
         self._known: dict[Any, int] = {}
         self._length_max = length_max
+        self._name_max = NAME_MAX if length_max >= _LONG_ENOUGH else length_max
 
     def text(self, text: str) -> int:
-        text = cut(text, self._length_max)
         place = self._places.get(text)
         if place is None:
             place = self._places[text] = len(self.table)
@@ -66,23 +71,33 @@ class _Texts:
             return _ABSENT
         # Keyed by type too: True == 1 and 1 == 1.0, but they do not look alike.
         simple = (type(value), value) if isinstance(value, int | str) else None
-        if simple is None:
-            return self.text(value_text(brief(value, self._length_max)))
-        place = self._known.get(simple)
+        place = self._known.get(simple) if simple is not None else None
         if place is None:
-            place = self.text(value_text(brief(value, self._length_max)))
-            if not isinstance(value, str) or len(value) < self._length_max:
+            shown = brief(value, self._length_max)
+            place = self.text(value_text(shown))
+            if shown is not value:
+                self.cut.add(place)
+            elif simple is not None:
                 self._known[simple] = place
         return place
 
-    def name(self, name: Any) -> int:
-        """Position of a name (key, node, function), which is shown without quotes."""
-        return _ABSENT if name is None else self.text(key_text(name))
+    def error(self, error: str | None) -> int:
+        """Position of an error, which is shown without quotes."""
+        if error is None:
+            return _ABSENT
+        shown = cut(error, max(self._name_max, self._length_max))
+        place = self.text(key_text(shown))
+        if shown is not error:
+            self.cut.add(place)
+        return place
 
     def column(self, places: Ints, names: list[str]) -> list[int]:
         """Positions of a column whose numbers are places in ``names``."""
         used, inverse = np.unique(places, return_inverse=True)
-        here = [self.text(names[at]) if at >= 0 else _ABSENT for at in used.tolist()]
+        here = [
+            self.text(cut(names[at], self._name_max)) if at >= 0 else _ABSENT
+            for at in used.tolist()
+        ]
         column: list[int] = np.asarray(here, np.int64)[inverse].tolist()
         return column
 
@@ -92,13 +107,44 @@ def _deltas(numbers: Ints) -> list[int]:
     return out
 
 
-def pack(frame: Frame, sample: Sample, workers: Ints) -> str:
-    """Columns of the sample's operations as base64 text of gzipped JSON.
+class Packed(NamedTuple):
+    """Operations as base64 text of gzipped JSON, and which operations these are."""
 
-    ``workers`` is the worker of each row of the frame.
+    text: str
+    sample: Sample
+
+
+def pack(frame: Frame, workers: Ints, choice: Callable[[int], Sample], room: int) -> Packed:
+    """The operations of a page in at most ``room`` bytes.
+
+    Values are cut shorter until they fit; where they could no longer be told apart, fewer operations
+    are chosen.
+
+    Args:
+        frame: all operations.
+        workers: the worker of each row of the frame.
+        choice: chosen rows, given how many there may be.
+        room: bytes of base64 text.
     """
+    limit = LIMIT
+    chosen = choice(limit)
+    length = max(_LONG_ENOUGH, min(VALUE_MAX, _TEXT_BUDGET // max(1, 2 * len(chosen.rows))))
+    while True:
+        text = columns_text(frame, chosen, workers, length)
+        share = room / max(1, len(text))
+        if share >= 1 or (length <= _SHORTEST and limit <= 1):
+            return Packed(text, chosen)
+        if length > _SHORTEST:
+            # Names and numbers take their part too, so values shrink by more than the share.
+            length = max(_SHORTEST, int(length * share * 0.7))
+        else:
+            limit = int(min(limit, len(chosen.rows)) * share * 0.9)
+            chosen = choice(limit)
+
+
+def columns_text(frame: Frame, sample: Sample, workers: Ints, length: int) -> str:
+    """Columns of the sample's operations, values of at most ``length`` bytes, packed."""
     rows = sample.rows
-    length = max(80, min(4_000, _TEXT_BUDGET // max(1, 2 * len(rows))))
     texts = _Texts(length)
     pairs = [frame.events_of(row) for row in rows.tolist()]
     first = np.fromiter((begin.index for begin, _ in pairs), np.int64, len(rows))
@@ -121,10 +167,11 @@ def pack(frame: Frame, sample: Sample, workers: Ints) -> str:
         "n": texts.column(frame.node[rows], frame.nodes),
         "a": [texts.value(begin.value) for begin, _ in pairs],
         "r": [texts.value(end.value) if end is not None else _ABSENT for _, end in pairs],
-        "x": [texts.name(end.error) if end is not None else _ABSENT for _, end in pairs],
+        "x": [texts.error(end.error) if end is not None else _ABSENT for _, end in pairs],
         "g": [texts.value(end.ext) if end is not None else _ABSENT for _, end in pairs],
         "s": sample.even.astype(np.int64).tolist(),
     }
-    document = json.dumps({"texts": texts.table, **columns}, separators=(",", ":"))
+    table = {"texts": texts.table, "cut": sorted(texts.cut)}
+    document = json.dumps({**table, **columns}, separators=(",", ":"))
     packed = gzip.compress(document.encode(), compresslevel=6, mtime=0)
     return base64.b64encode(packed).decode()

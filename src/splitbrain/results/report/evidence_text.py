@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from splitbrain.results.report.brief import cut
 from splitbrain.results.report.states import Reasoning, State
 from splitbrain.results.report.versions import Versions
-from splitbrain.results.text import clock, shorten, visible
+from splitbrain.results.text import clock, visible
 
 if TYPE_CHECKING:
-    from splitbrain.results.report.cards import Card, Row
+    from splitbrain.results.report.cards import Card
+    from splitbrain.results.report.rows import Row
 
 __all__ = ["card_text"]
 
@@ -28,6 +30,7 @@ def card_text(card: Card) -> str:
         lines += [f"It means: {card.advice.means}.", f"Look at: {card.advice.look}."]
     parts = (
         ("Operations", [_row(row) for row in card.rows]),
+        ("Shortened, whole in", [row.where for row in card.rows if row.where]),
         ("Possible states before it", list(_states(card.reasoning))),
         ("Versions", list(_versions(card.versions)) if card.versions else []),
         ("Answers", [f"{node}: {answer}" for node, answer in card.answers]),
@@ -40,7 +43,7 @@ def card_text(card: Card) -> str:
     for title, body in parts:
         if body:
             lines += ["", f"{title}:", *(f"  {line}" for line in body)]
-    return "\n".join(shorten(visible(line), _LINE_MAX) for line in lines)
+    return "\n".join(cut(visible(line), _LINE_MAX) for line in lines)
 
 
 def _row(row: Row) -> str:

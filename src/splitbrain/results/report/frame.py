@@ -2,7 +2,7 @@
 
 The charts need times and outcomes of every operation, and the page's tables need a few hundred of
 them whole.  So a ``Frame`` holds one row for each client operation in numpy columns, and makes an
-``Interval``, its values cut to what a page can show, only when it is asked for one:
+``Interval`` only when it is asked for one:
 
     >>> from splitbrain.history.history import History
     >>> frame = frame_of(History([Op(time_ns=5, process=0, type="invoke", f="read", key="x"),
@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from splitbrain.history.op import NEMESIS, Op
-from splitbrain.results.report.brief import NAME_MAX, brief_op, cut
+from splitbrain.results.report.brief import NAME_MAX, brief, cut
 from splitbrain.results.report.intervals import Interval, lanes_of
 from splitbrain.results.text import key_text
 
@@ -111,7 +111,7 @@ class Frame(Sequence[Interval]):
         if isinstance(at, slice):
             return [self[row] for row in range(*at.indices(len(self)))]
         begin, end = self.events_of(at)
-        return Interval(self._shown(begin), None if end is None else self._shown(end))
+        return Interval(self._timed(begin), None if end is None else self._timed(end))
 
     def __iter__(self) -> Iterator[Interval]:
         return (self[row] for row in range(len(self)))
@@ -121,8 +121,7 @@ class Frame(Sequence[Interval]):
         last = int(self.end[row])
         return self._events[int(self.begin[row])], self._events[last] if last >= 0 else None
 
-    def _shown(self, op: Op) -> Op:
-        op = brief_op(op)
+    def _timed(self, op: Op) -> Op:
         return (
             msgspec.structs.replace(op, time_ns=op.index * _EVENT_NS) if self.timeless else op
         )
@@ -208,13 +207,20 @@ class _Names:
         self._places: dict[Any, int] = {}
 
     def place(self, name: Any) -> int:
-        plain = type(name) is str or type(name) is int
-        known = name if plain else (None, key_text(name))
+        plain = type(name) is str or (type(name) is int and name.bit_length() <= 64)
+        known = name if plain else (None, _text(name))
         place = self._places.get(known)
         if place is None:
             place = self._places[known] = len(self.texts)
-            self.texts.append(cut(key_text(name), NAME_MAX))
+            self.texts.append(cut(key_text(brief(name, NAME_MAX)), NAME_MAX))
         return place
+
+
+def _text(name: Any) -> str:
+    try:
+        return key_text(name)
+    except (RecursionError, ValueError):  # nested too deep, or a number of too many digits
+        return key_text(brief(name, NAME_MAX))
 
 
 def _paired(events: Sequence[Op]) -> tuple[Ints, Ints]:

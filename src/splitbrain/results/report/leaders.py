@@ -14,12 +14,15 @@ from markupsafe import Markup
 
 from splitbrain.results.bands import Application
 from splitbrain.results.report.axis import ms, number
+from splitbrain.results.report.brief import NAME_MAX, cut
 from splitbrain.results.report.strips import ROW, Label, Strip, backdrop
 from splitbrain.results.text import clock, plural, visible
 
 __all__ = ["Reign", "leader_strip", "reigns"]
 
 _VOTES_MAX = 400
+_REIGNS_MAX = 600
+_ROWS_MAX = 64
 
 
 class Reign(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,10 +96,10 @@ def leader_strip(
     """A lane for each node with its reigns, numbered by term; ticks where it stood for election."""
     if not found:
         return None
-    rows = [*nodes, *sorted({reign.node for reign in found} - set(nodes))]
+    rows = [*nodes, *sorted({reign.node for reign in found} - set(nodes))][:_ROWS_MAX]
     height = len(rows) * ROW
     out, labels = [str(backdrop(bands, horizon_ns, height))], []
-    for reign in found:
+    for reign in _longest([reign for reign in found if reign.node in rows]):
         top = rows.index(reign.node) * ROW
         start, stop = ms(reign.start_ns), ms(reign.end_ns)
         out.append(
@@ -116,15 +119,26 @@ def leader_strip(
         told=_reigns_told(found),
         height=height,
         svg=Markup("".join(out)),  # noqa: S704 - numbers only
-        gutter=tuple(Label(visible(node), i * ROW) for i, node in enumerate(rows)),
+        gutter=tuple(
+            Label(cut(visible(node), NAME_MAX), i * ROW) for i, node in enumerate(rows)
+        ),
         labels=tuple(labels),
     )
+
+
+def _longest(found: Sequence[Reign]) -> list[Reign]:
+    """Those that are drawn where there are many: the longest, in order."""
+    if len(found) <= _REIGNS_MAX:
+        return list(found)
+    chosen = sorted(found, key=lambda reign: reign.start_ns - reign.end_ns)[:_REIGNS_MAX]
+    return sorted(chosen, key=lambda reign: (reign.start_ns, reign.node))
 
 
 def _reigns_told(found: Sequence[Reign]) -> str:
     terms = len({reign.term for reign in found})
     last = found[-1]
+    drawn = f"; the {_REIGNS_MAX} longest are drawn" if len(found) > _REIGNS_MAX else ""
     return (
         f"{plural(len(found), 'reign')} in {plural(terms, 'term')} by the nodes' own word, the last "
-        f"{visible(last.node)} from {clock(last.start_ns)}"
+        f"{cut(visible(last.node), NAME_MAX)} from {clock(last.start_ns)}{drawn}"
     )

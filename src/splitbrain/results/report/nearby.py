@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from splitbrain.results.logs import windows_of
-from splitbrain.results.text import shorten, value_text
+from splitbrain.results.report.brief import NAME_MAX, brief, cut
+from splitbrain.results.text import value_text
 
 __all__ = ["Said", "said_around"]
 
@@ -36,10 +37,11 @@ def said_around(
     events: Iterable[Mapping[str, Any]],
     moments_ns: Sequence[int],
     nearest_ns: int,
+    most: int = LINES_MAX,
 ) -> tuple[list[Said], int]:
     """All that was said within two seconds of the moments, in order, and how much more there was.
 
-    Beyond ``LINES_MAX`` those nearest to ``nearest_ns`` are kept.
+    Beyond ``most`` those nearest to ``nearest_ns`` are kept.
     """
     windows = windows_of(moments_ns)
 
@@ -47,7 +49,7 @@ def said_around(
         return any(start <= time_ns <= stop for start, stop in windows)
 
     found = [
-        Said(time_ns=time_ns, node=node, text=shorten(text, _TEXT_MAX))
+        Said(time_ns=time_ns, node=cut(node, NAME_MAX), text=cut(text, _TEXT_MAX))
         for node, some in lines.items()
         for time_ns, text in some
         if near(time_ns)
@@ -62,9 +64,12 @@ def said_around(
             more = {
                 name: value for name, value in event.items() if name not in _KNOWN and value
             }
-            words = ", ".join(f"{name} {value_text(value)}" for name, value in more.items())
-            text = shorten(f"{kind}{': ' if words else ''}{words}", _TEXT_MAX)
+            words = ", ".join(
+                f"{name} {value_text(brief(value, _TEXT_MAX))}" for name, value in more.items()
+            )
+            text = cut(f"{kind}{': ' if words else ''}{words}", _TEXT_MAX)
+            node = cut(node, NAME_MAX)
             found.append(Said(time_ns=time_ns, node=node, text=text, event=True))
-    rest = max(0, len(found) - LINES_MAX)
+    rest = max(0, len(found) - most)
     found.sort(key=lambda said: abs(said.time_ns - nearest_ns))
-    return sorted(found[:LINES_MAX], key=lambda said: (said.time_ns, said.node)), rest
+    return sorted(found[:most], key=lambda said: (said.time_ns, said.node)), rest

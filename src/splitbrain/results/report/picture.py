@@ -18,8 +18,9 @@ from splitbrain.results.bands import Application, short
 from splitbrain.results.report.axis import nice_step
 from splitbrain.results.report.intervals import Interval
 from splitbrain.results.report.order import LANE, Point, draw_path, draw_values, points_of
+from splitbrain.results.report.rows import bar_value
 from splitbrain.results.report.strips import fault_names
-from splitbrain.results.text import key_text, shorten, value_text, visible
+from splitbrain.results.text import key_text, shorten, visible
 
 __all__ = ["bar_text", "draw", "window_of"]
 
@@ -30,27 +31,16 @@ BAR = 20
 TOP = 8
 _CHAR_PX = 6.7
 _ROWS_MAX = 24
+_FAULTS_MAX = 60
+_TITLE_MAX = 400
 _SVG_LABEL = (
     'xmlns="http://www.w3.org/2000/svg" aria-label="The operations above on a time axis"'
 )
 
 
-def bar_text(interval: Interval) -> str:
-    """What a bar says: ``write 9``, ``read → 3``, ``cas [1, 2] ✗``."""
-    argument = interval.begin.value
-    text = visible(interval.begin.f)
-    if argument is not None:
-        text += f" {value_text(argument)}"
-    end = interval.end
-    if end is not None and end.type == "ok" and end.value is not None and end.value != argument:
-        text += f" \u2192 {value_text(end.value)}"
-    elif end is not None and end.type == "ok" and argument is None and end.value is None:
-        text += " \u2192 null"
-    elif interval.outcome == "fail":
-        text += " \u2717"
-    elif interval.outcome == "info":
-        text += " ?"
-    return text
+def bar_text(interval: Interval, room: int = _TITLE_MAX) -> str:
+    """What a bar says: ``write 9``, ``read → 3``, ``cas [1, 2] ✗``; each value in ``room`` bytes."""
+    return visible(interval.begin.f) + bar_value(interval, room)
 
 
 def window_of(evidence: Sequence[Interval], horizon_ns: int) -> tuple[int, int]:
@@ -92,6 +82,7 @@ def draw(
     unit: str = " s",
     order: Sequence[tuple[int, str]] = (),
     known: Mapping[int, Interval] | None = None,
+    title_room: int = _TITLE_MAX,
 ) -> Markup | None:
     """The SVG, or None without evidence.
 
@@ -105,6 +96,7 @@ def draw(
         order: invocations in an order that explains everything before the culprit, each with the
             state that it leaves.
         known: operations of the order by their invocations.
+        title_room: bytes of a value in what a bar says when it is pointed at.
     """
     if not evidence:
         return None
@@ -117,12 +109,14 @@ def draw(
     first_seen.update(dict.fromkeys(i.begin.process for i in shown))
     rows = {process: place for place, process in enumerate(list(first_seen)[:_ROWS_MAX])}
     faults = [b for b in bands if b.start_ns < window[1] and b.until_ns(horizon_ns) > window[0]]
+    faults = faults[:_FAULTS_MAX]
     lanes = list(fault_names(faults))
     top = TOP + len(lanes) * 20 + (6 if lanes else 0)
     bottom = top + len(rows) * ROW + (LANE if points else 0) + 4
     sheet = _Sheet(
-        _Frame(*window), top, bottom, horizon_ns, rows, {i.begin.index for i in evidence}
-    )
+        _Frame(*window), top, bottom, horizon_ns, rows, {i.begin.index for i in evidence},
+        title_room,
+    )  # fmt: skip
     head = f'<svg class="picture" viewBox="0 0 {WIDTH} {bottom + 26}" role="img" {_SVG_LABEL}>'
     out = [head]
     out += _axis(sheet.frame, top, bottom, unit)
@@ -143,6 +137,7 @@ class _Sheet(NamedTuple):
     horizon_ns: int
     rows: Mapping[int, int]
     own: Set[int]
+    title_room: int
 
 
 def _shown(
@@ -177,10 +172,11 @@ def _process(
         after = line[place + 1].start_ns if place + 1 < len(line) else frame.stop_ns
         free = _Free(left, frame.x(after), horizon_ns)
         own = interval.begin.index in sheet.own
-        out += _bar(frame, interval, y + 5, free, own, _is(interval, culprit))
+        text = bar_text(interval, sheet.title_room)
+        out += _bar(frame, interval, text, y + 5, free, own, _is(interval, culprit))
         # What stands beside a bar takes room from what stands before the next one.
         used = max(frame.x(interval.until_ns(horizon_ns)), frame.x(interval.start_ns) + 3)
-        left = min(frame.x(after), used + len(bar_text(interval)) * _CHAR_PX + 12)
+        left = min(frame.x(after), used + len(text) * _CHAR_PX + 12)
     return out
 
 
@@ -218,7 +214,13 @@ def _is(interval: Interval, index: int | None) -> bool:
 
 
 def _bar(
-    frame: _Frame, interval: Interval, y: float, free: _Free, own: bool, culprit: bool
+    frame: _Frame,
+    interval: Interval,
+    text: str,
+    y: float,
+    free: _Free,
+    own: bool,
+    culprit: bool,
 ) -> list[str]:
     """A bar with its text inside, after or before it, wherever there is room."""
     horizon_ns = free.horizon_ns
@@ -228,7 +230,6 @@ def _bar(
     if interval.outcome == "info":
         stop = min(stop, max(free.right - 3, x + 3))
     width = max(3.0, stop - x)
-    text = bar_text(interval)
     length = len(text) * _CHAR_PX + 8
     if width > length:
         style, text_x, room = "inside", x + 5, width

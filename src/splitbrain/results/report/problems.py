@@ -21,16 +21,19 @@ from splitbrain.checkers.verdict import Result
 from splitbrain.history.op import Op
 from splitbrain.results.bands import Application
 from splitbrain.results.evidence import Finding, leaves
+from splitbrain.results.report.brief import cut
 from splitbrain.results.report.frame import OUTCOMES, Frame
 from splitbrain.results.report.page import Page
 from splitbrain.results.sentence import REASONS
-from splitbrain.results.text import clock, count, plural, shorten
+from splitbrain.results.text import clock, count, plural
 
 __all__ = ["Failure", "Problem", "failures_of", "harness_problems", "system_problems"]
 
 _CLASS = re.compile(r"^(?:no-client: )?([A-Za-z_][\w.]*\.)?[A-Z]\w*(?::|$)")
 _ROWS_MAX = 100
 _TEXT_MAX = 300
+_TOLD_MAX = 2_000
+_MORE_MAX = 20_000
 _WORDS_MAX = 2_000
 
 
@@ -98,8 +101,8 @@ def _word(end: Op | None) -> str:
     error = end.error or "no error given"
     if _CLASS.match(error):
         parts = error.split(":")
-        return shorten(":".join(parts[: 2 if error.startswith("no-client:") else 1]), 80)
-    return shorten(error.partition(":")[0], 80)
+        return cut(":".join(parts[: 2 if error.startswith("no-client:") else 1]), 80)
+    return cut(error.partition(":")[0], 80)
 
 
 def _failure(frame: Frame, word: str, outcome: int, tally: _Tally) -> Failure:
@@ -109,7 +112,7 @@ def _failure(frame: Frame, word: str, outcome: int, tally: _Tally) -> Failure:
     def named(counts: dict[int, int], names: Sequence[str]) -> str:
         listed = sorted(counts.items(), key=lambda item: -item[1])
         parts = [f"{names[at]} {count(n)}" for at, n in listed[:6] if at >= 0]
-        return shorten(", ".join(parts) + (" \u2026" if len(listed) > 6 else ""), _TEXT_MAX)
+        return cut(", ".join(parts) + (" \u2026" if len(listed) > 6 else ""), _TEXT_MAX)
 
     return Failure(
         word=word,
@@ -119,7 +122,7 @@ def _failure(frame: Frame, word: str, outcome: int, tally: _Tally) -> Failure:
         nodes=named(tally.nodes, frame.nodes),
         first=begin.index,
         first_time="" if frame.timeless else clock(begin.time_ns),
-        example=shorten(error, _TEXT_MAX),
+        example=cut(error, _TEXT_MAX),
         unforeseen=bool(_CLASS.match(error)),
     )
 
@@ -129,7 +132,7 @@ def system_problems(found: Sequence[Finding]) -> list[Problem]:
     return [
         Problem(
             what="a node ended by itself",
-            told=shorten(anomaly.explanation, _TEXT_MAX),
+            told=cut(anomaly.explanation, _TEXT_MAX),
             op=anomaly.ops[0] if anomaly.ops else None,
         )
         for _, anomaly in found
@@ -139,7 +142,7 @@ def system_problems(found: Sequence[Finding]) -> list[Problem]:
 
 def harness_problems(page: Page, failures: Sequence[Failure]) -> list[Problem]:
     """What the harness, its plug-ins and this page did wrong, or could not do."""
-    return [
+    found = [
         *(
             Problem(
                 what="an exception that the client did not classify",
@@ -150,10 +153,20 @@ def harness_problems(page: Page, failures: Sequence[Failure]) -> list[Problem]:
         ),
         *_ended(page.nemesis),
         *_fault_problems(page.bands),
-        *_checker_problems(page.data.result),
+        *_checker_problems(page.result),
         *(Problem(what="read in part", told=note) for note in page.data.notes),
         *(Problem(what="missing from this page", told=line) for line in page.problems),
-    ][:_ROWS_MAX]  # fmt: skip
+    ]  # fmt: skip
+    return [_brief(problem) for problem in found[:_ROWS_MAX]]
+
+
+def _brief(problem: Problem) -> Problem:
+    return msgspec.structs.replace(
+        problem,
+        what=cut(problem.what, _TEXT_MAX),
+        told=cut(problem.told, _TOLD_MAX),
+        more=cut(problem.more, _MORE_MAX),
+    )
 
 
 def _ended(nemesis: Sequence[Op]) -> list[Problem]:

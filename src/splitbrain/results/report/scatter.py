@@ -2,13 +2,14 @@
 
 With many operations several fall on one pixel.  What is drawn then is one mark for each small cell of
 the picture, and of the operations in a cell the one with the worst outcome: thinning can hide a
-success behind a failure, never a failure behind a success.  The page's script redraws both from the
-operations that the page holds when the reader zooms in.
+success behind a failure, never a failure behind a success.  Where a chart would still hold more marks
+than a page has room for, its cells are larger.  The page's script redraws both from the operations
+that the page holds when the reader zooms in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +24,17 @@ from splitbrain.results.text import count, plural, visible
 __all__ = ["LANE", "latency_strips", "timeline_strip"]
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 _FUNCTIONS_MAX = 5
 _COLUMNS = 640
 _CELL_PX = 3.0
+_COARSER = (1, 2, 4, 8)
+"""By how much cells are made larger until there are few enough."""
+
+_MARKS_MAX = 24_000
 _ROWS_MAX = 64
+_SUSPECTS_MAX = 3_000
 LANE = 14
 
 
@@ -42,6 +49,15 @@ def latency_strips(
     axis = LogAxis(float(took.min()) / 1e3, float(took.max()) / 1e3, height)
     tally = np.bincount(frame.f[done], minlength=len(frame.functions))
     common = sorted(np.flatnonzero(tally), key=lambda f: (-tally[f], frame.functions[f]))
+    common = common[:_FUNCTIONS_MAX]
+    rows = [done[frame.f[done] == f] for f in common]
+    heights = [axis.heights(frame.took_ns[own] / 1e3) for own in rows]
+    kept, _ = _few_enough(
+        lambda coarser: [
+            _cells(frame, own, y, horizon_ns, coarser)
+            for own, y in zip(rows, heights, strict=True)
+        ]
+    )
     shared = str(backdrop(bands, horizon_ns, height))
     end = number(ms(horizon_ns))
     shared += "".join(f'<path class="grid" d="M0 {number(y)}H{end}"/>' for y, _ in axis.ticks())
@@ -52,7 +68,7 @@ def latency_strips(
             told=f"{plural(int(tally[f]), 'operation')}",
             height=height,
             svg=Markup(  # noqa: S704 - numbers only
-                shared + _dots(frame, done[frame.f[done] == f], axis, horizon_ns)
+                shared + _dots(frame, rows[place][kept[place]], heights[place][kept[place]])
             ),
             gutter=tuple(Label(text, y) for y, text in axis.ticks()),
             attributes={
@@ -60,7 +76,7 @@ def latency_strips(
                 "low": str(axis.low), "high": str(axis.high),
             },
         )
-        for place, f in enumerate(common[:_FUNCTIONS_MAX])
+        for place, f in enumerate(common)
     ]  # fmt: skip
 
 
@@ -72,17 +88,32 @@ def _thinned(cells: Ints, outcome: Ints) -> Ints:
     return order[chosen]
 
 
-def _dots(frame: Frame, rows: Ints, axis: LogAxis, horizon_ns: int) -> str:
-    y = axis.heights(frame.took_ns[rows] / 1e3)
-    columns = (frame.start_ns[rows] / max(1.0, horizon_ns / _COLUMNS)).astype(np.int64)
-    cells = columns * 4096 + (y / _CELL_PX).astype(np.int64)
-    kept = np.sort(_thinned(cells, frame.outcome[rows]))
+def _few_enough(
+    drawn: Callable[[int], list[Ints]], most: int = _MARKS_MAX
+) -> tuple[list[Ints], int]:
+    """The places drawn with the smallest cells that leave at most ``most``, and by how much larger."""
+    for coarser in _COARSER:
+        places = drawn(coarser)
+        if sum(map(len, places)) <= most:
+            break
+    return places, coarser
+
+
+def _cells(frame: Frame, rows: Ints, y: Floats, horizon_ns: int, coarser: int) -> Ints:
+    """Places in ``rows`` of those that are drawn."""
+    column_ns = max(1.0, horizon_ns / _COLUMNS * coarser)
+    columns = (frame.start_ns[rows] / column_ns).astype(np.int64)
+    cells = columns * 4096 + (y / (_CELL_PX * coarser)).astype(np.int64)
+    return np.sort(_thinned(cells, frame.outcome[rows]))
+
+
+def _dots(frame: Frame, rows: Ints, y: Floats) -> str:
     marks = (
         (int(o), f"M{number(x)} {v:.1f}h0")
         for o, x, v in zip(
-            frame.outcome[rows][kept].tolist(),
-            (frame.start_ns[rows][kept] / 1e6).tolist(),
-            y[kept].tolist(),
+            frame.outcome[rows].tolist(),
+            (frame.start_ns[rows] / 1e6).tolist(),
+            y.tolist(),
             strict=True,
         )
     )
@@ -100,6 +131,12 @@ def _paths(kind: str, pieces: Iterable[tuple[int, str]]) -> str:
     if kind == "dots":
         paths.append((f"{kind} info core", paths[INFO][1]))
     return "".join(f'<path class="{name}" d="{d}"/>' for name, d in paths)
+
+
+def _by_lane(frame: Frame, rows: Ints, lanes: Ints, column_ns: float) -> Ints:
+    """Places in ``rows`` of those that are drawn in their lanes."""
+    cells = lanes[rows] * 4096 + (frame.start_ns[rows] / column_ns).astype(np.int64)
+    return np.sort(_thinned(cells, frame.outcome[rows]))
 
 
 def timeline_strip(
@@ -125,10 +162,20 @@ def timeline_strip(
     height = rows * LANE
     column_ns = max(1.0, horizon_ns / _COLUMNS)
     shown = np.flatnonzero(lanes < rows)
-    cells = lanes[shown] * 4096 + (frame.start_ns[shown] / column_ns).astype(np.int64)
-    kept = shown[np.sort(_thinned(cells, frame.outcome[shown]))]
+
+    def few(places: Ints, most: int) -> tuple[Ints, int]:
+        (drawn,), coarser = _few_enough(
+            lambda c: [_by_lane(frame, places, lanes, column_ns * c)], most
+        )
+        return places[drawn], coarser
+
+    kept, coarser = few(shown, _MARKS_MAX)
+    accused = np.asarray([row for row in suspects if lanes[row] < rows], np.int64)
+    if len(accused) > _SUSPECTS_MAX:
+        accused, _ = few(accused, _SUSPECTS_MAX)
     stops = frame.stop_ns(horizon_ns)
-    widths = np.maximum(stops[kept] - frame.start_ns[kept], column_ns * 0.9) / 1e6
+    least_ns = column_ns * coarser * 0.9
+    widths = np.maximum(stops[kept] - frame.start_ns[kept], least_ns) / 1e6
     pieces = (
         (o, f"M{number(x)} {number(lane * LANE + LANE / 2)}h{number(width)}")
         for o, x, lane, width in zip(
@@ -138,8 +185,7 @@ def timeline_strip(
     )  # fmt: skip
     marks = "".join(
         f"M{number(ms(int(stops[row])))} {number(lanes[row] * LANE + LANE / 2)}h0"
-        for row in suspects
-        if lanes[row] < rows
+        for row in accused.tolist()
     )
     return Strip(
         name="timeline",

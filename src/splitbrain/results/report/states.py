@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from splitbrain.results.text import key_text, plural, shorten, value_text
+from splitbrain.results.report.brief import brief, cut
+from splitbrain.results.text import key_text, plural, value_text
 
 __all__ = ["Reasoning", "State", "Step", "line_of", "listed", "reasoning_of"]
 
@@ -101,7 +102,9 @@ def _whole(value: Any) -> int:
 
 
 def _text(value: Any) -> str:
-    return shorten(value if isinstance(value, str) else value_text(value), _TEXT_MAX)
+    return cut(
+        value if isinstance(value, str) else value_text(brief(value, _TEXT_MAX)), _TEXT_MAX
+    )
 
 
 def _step(item: Mapping[str, Any]) -> Step:
@@ -109,7 +112,7 @@ def _step(item: Mapping[str, Any]) -> Step:
     return Step(
         op=op if isinstance(op, int) else None,
         what=_text(item.get("what", "")),
-        state=_text(value_text(item["state"])) if "state" in item else "",
+        state=_text(value_text(brief(item["state"], _TEXT_MAX))) if "state" in item else "",
         why=_text(item.get("why", "")),
         leads=_text(item["leads"]) if "leads" in item else None,
     )
@@ -117,12 +120,14 @@ def _step(item: Mapping[str, Any]) -> Step:
 
 def _state(item: Any) -> State:
     if not isinstance(item, Mapping):
-        return State(state=shorten(key_text(item), _TEXT_MAX))
+        return State(state=cut(key_text(brief(item, _TEXT_MAX)), _TEXT_MAX))
     steps = [_step(step) for step in _mappings(item.get("next"))[:_STEPS_MAX]]
     worded = "next" in item  # by checkers.linearizable: text as it is to be shown
     state = item.get("state", "")
     return State(
-        state=_text(state if worded or "state" not in item else value_text(state)),
+        state=_text(
+            state if worded or "state" not in item else value_text(brief(state, _TEXT_MAX))
+        ),
         why=_text(item.get("why", "")),
         order=tuple(i for i in listed(item.get("order"))[:_ORDER_MAX] if isinstance(i, int)),
         earlier=_whole(item.get("earlier")),

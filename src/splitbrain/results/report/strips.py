@@ -16,7 +16,8 @@ from markupsafe import Markup
 
 from splitbrain.results.bands import Application, short
 from splitbrain.results.report.axis import ms, number
-from splitbrain.results.text import plural, visible
+from splitbrain.results.report.brief import cut
+from splitbrain.results.text import count, plural, visible
 
 __all__ = [
     "ROW",
@@ -143,12 +144,16 @@ _EFFECTS = {
     "unproven": "not shown to take effect",
 }
 _LANES_MAX = 4
+_LABEL_MAX = 120
 
 
-def fault_strip(bands: Sequence[Application], horizon_ns: int) -> Strip | None:
+def fault_strip(
+    bands: Sequence[Application], horizon_ns: int, total: int | None = None
+) -> Strip | None:
     """Lanes for each kind of fault: whom it hurt, and a tick where its effect was observed.
 
-    Applications that overlap lie in lanes of their own; what had no effect is drawn hollow.
+    Applications that overlap lie in lanes of their own; what had no effect is drawn hollow.  Of
+    ``total`` applications these are the ones to be drawn.
     """
     if not bands:
         return None
@@ -165,7 +170,8 @@ def fault_strip(bands: Sequence[Application], horizon_ns: int) -> Strip | None:
             f'height="{ROW - 6}"/>'
         )
         seen = ms(band.applied_ns) if band.applied_ns is not None else start
-        labels.append(Label(visible(short(band)), top, min(seen, start + width), start + width))
+        who = cut(visible(short(band)), _LABEL_MAX)
+        labels.append(Label(who, top, min(seen, start + width), start + width))
         labels.append(
             Label(_MARKS[band.effect], top, seen, seen, "", "proof", _EFFECTS[band.effect])
         )
@@ -179,7 +185,8 @@ def fault_strip(bands: Sequence[Application], horizon_ns: int) -> Strip | None:
             f", {n} {_MARKS[effect]} {_EFFECTS[effect]}"
             for effect in ("no-effect", "masked", "unproven")
             if (n := sum(band.effect == effect for band in bands))
-        ),
+        )
+        + (f"; these, the longest, of {count(total)}" if total and total > len(bands) else ""),
         height=height * ROW,
         svg=Markup("".join(out)),  # noqa: S704 - numbers and fixed words only
         gutter=tuple(

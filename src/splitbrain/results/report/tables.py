@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -18,10 +19,12 @@ from splitbrain.results.bands import (
 )
 from splitbrain.results.evidence import leaves
 from splitbrain.results.left_out import left_out_counts
+from splitbrain.results.report.brief import NAME_MAX, brief, cut
 from splitbrain.results.report.leaders import Reign
+from splitbrain.results.report.room import fit
 from splitbrain.results.report.strips import fault_names
 from splitbrain.results.sentence import REASONS
-from splitbrain.results.text import clock, count, key_text, shorten, span, value_text
+from splitbrain.results.text import clock, count, key_text, span, value_text
 
 __all__ = [
     "CheckerRow",
@@ -55,6 +58,12 @@ _LABELS = {
 }
 _UNITS = {"s": "s", "ms": "ms", "us": "µs", "ns": "ns", "hz": "Hz", "mb": "MB"}
 _VALUE_MAX = 400
+_ROWS_MAX = 200
+_COLUMNS_MAX = 24
+_CELL_MAX = 120
+_BANDS_MAX = 1_000
+_LINES_ROOM = 40_000
+_COMMAND_MAX = 4_000
 
 
 class Tile(msgspec.Struct, frozen=True):
@@ -119,13 +128,14 @@ class CheckerRow(msgspec.Struct, frozen=True, kw_only=True):
     kernel: str
     anomalies: int
     assumed: tuple[str, ...]
+    open: int
     undecided: tuple[str, ...]
     figures: Figures
 
 
 def label(name: Any) -> str:
     """A figure's name in words, its unit in brackets: ``time_limit_s`` is "time limit (s)"."""
-    text = key_text(name)
+    text = cut(key_text(brief(name, NAME_MAX)), NAME_MAX)
     if text in _LABELS:
         return _LABELS[text]
     stem, _, unit = text.rpartition("_")
@@ -134,44 +144,67 @@ def label(name: Any) -> str:
     return text.replace("_", " ")
 
 
-def _figure(name: str, value: Any) -> str:
+def _figure(name: str, value: Any, room: int = _VALUE_MAX) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "\u2013"}[value]
-    if isinstance(value, int | float):
+    if isinstance(value, int | float) and brief(value) is value:
         if name.endswith("share") and 0 <= value <= 1:
             return f"{value * 100:.1f} %"
         return count(value) if value == value and abs(value) != float("inf") else str(value)
     if isinstance(value, str):
-        return shorten(value, _VALUE_MAX)
+        return cut(value, room)
+    value = brief(value, room)
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
-        return shorten(", ".join(value), _VALUE_MAX) or "\u2013"
-    return shorten(value_text(value), _VALUE_MAX)
+        return cut(", ".join(value), room) or "\u2013"
+    return cut(value_text(value), room)
 
 
 def figures(stats: Mapping[str, Any]) -> Figures:
     """``stats`` with every mapping of mappings as a table, every other mapping flattened."""
     rows: list[tuple[str, str]] = []
     matrices = []
-    for name, value in stats.items():
+    for name, value in islice(stats.items(), _ROWS_MAX):
         if (
             isinstance(value, Mapping)
             and value
             and all(isinstance(v, Mapping) for v in value.values())
         ):
-            columns = tuple(dict.fromkeys(key_text(c) for row in value.values() for c in row))
-            body = tuple(
-                (key_text(row), *(_figure(c, cells[c]) if c in cells else "" for c in columns))
-                for row, cells in value.items()
-            )
-            matrices.append((label(name), tuple(label(c) for c in columns), body))
+            matrices.append(_matrix(label(name), value))
         elif isinstance(value, Mapping):
             rows += [
                 (f"{label(name)}: {label(k)}", _figure(key_text(k), v))
-                for k, v in value.items()
+                for k, v in islice(value.items(), _ROWS_MAX)
             ]
         else:
             rows.append((label(name), _figure(key_text(name), value)))
-    return Figures(rows=tuple(rows), matrices=tuple(matrices))
+    return Figures(
+        rows=(*rows[:_ROWS_MAX], *_rest(len(rows) - _ROWS_MAX)), matrices=tuple(matrices)
+    )
+
+
+def _rest(more: int) -> list[tuple[str, str]]:
+    return [("\u2026", f"({count(more)} more)")] if more > 0 else []
+
+
+def _matrix(
+    name: str, value: Mapping[Any, Mapping[Any, Any]]
+) -> tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """A table of the first rows and columns."""
+    shown = dict(islice(value.items(), _ROWS_MAX))
+    columns = tuple(dict.fromkeys(key_text(c) for row in shown.values() for c in row))
+    columns = columns[:_COLUMNS_MAX]
+    body = [
+        (
+            cut(key_text(row), NAME_MAX),
+            *(_figure(c, cells[c], _CELL_MAX) if c in cells else "" for c in columns),
+        )
+        for row, cells in shown.items()
+    ]
+    more = [
+        (title, told, *[""] * (len(columns) - 1))
+        for title, told in _rest(len(value) - len(body))
+    ]
+    return (name, tuple(label(c) for c in columns), (*body, *(more if columns else [])))
 
 
 def _stats_of(result: Result, checker: str) -> Mapping[str, Any]:
@@ -208,7 +241,7 @@ def fault_counts(
     told = _stats_of(result, "earned").get("faults")
     told = told if isinstance(told, Mapping) else {}
     rows = []
-    for fault in dict.fromkeys([*names, *(key_text(name) for name in told)]):
+    for fault in [*dict.fromkeys([*names, *(key_text(name) for name in told)])][:_ROWS_MAX]:
         own = [band.effect for band in bands if band.fault == fault]
         counted = told.get(fault)
         if not isinstance(counted, Mapping):
@@ -222,7 +255,7 @@ def fault_counts(
             FaultCount(
                 fault=fault,
                 colour=names.index(fault) % 8 if fault in names else 7,
-                words=legend.get(f"start-{fault}") or legend.get(fault) or "",
+                words=cut(legend.get(f"start-{fault}") or legend.get(fault) or "", _VALUE_MAX),
                 **{
                     name: value if isinstance(value := counted.get(name, 0), int) else 0
                     for name in ("applied", "effective", "masked", "no_effect")
@@ -235,10 +268,13 @@ def fault_counts(
 def _proof(item: Mapping[str, Any]) -> tuple[str, str, str]:
     masked, effective = item.get("masked"), item.get("effective")
     if masked:
-        word = f"masked by {masked}"
+        word = cut(f"masked by {masked}", NAME_MAX)
     else:
         word = {True: "effective", False: "no effect"}.get(effective, "not observed")  # type: ignore[arg-type]
-    return (key_text(item.get("target", "")), word, key_text(item.get("observed", "")))
+    target, observed = (
+        key_text(brief(item.get(name, ""), _CELL_MAX)) for name in ("target", "observed")
+    )
+    return (target, word, observed)
 
 
 def fault_rows(
@@ -249,7 +285,7 @@ def fault_rows(
     healed = [band.end_ns for band in bands if band.end_ns is not None and not band.single]
     success = dict(zip(healed, first_success_ns(history, healed), strict=True))
     rows = []
-    for band in bands:
+    for band in bands[:_BANDS_MAX]:
         recovered = success.get(band.end_ns) if band.end_ns is not None else None
         rows.append(
             FaultRow(
@@ -258,10 +294,10 @@ def fault_rows(
                 start=clock(band.start_ns),
                 end="at once" if band.single else clock(band.end_ns) if band.end_ns else "never",
                 held="" if band.single or band.end_ns is None else span(band.end_ns - band.start_ns),
-                what=describe(band, nodes),
-                parameters=shorten(describe_parameters(band, cut=False), _VALUE_MAX),
+                what=cut(describe(band, nodes), _VALUE_MAX),
+                parameters=cut(describe_parameters(band, cut=False), _VALUE_MAX),
                 effect=band.effect.replace("-", " "),
-                proof=tuple(_proof(item) for item in band.proof),
+                proof=tuple(_proof(item) for item in band.proof[:_COLUMNS_MAX]),
                 recovered="" if recovered is None or band.end_ns is None
                 else span(recovered - band.end_ns),
                 error=band.error or "",
@@ -274,18 +310,25 @@ def checker_rows(result: Result) -> list[CheckerRow]:
     """Every checker of a composed result; the result itself if it is not composed."""
     return [
         CheckerRow(
-            name=name or "checker",
+            name=cut(name or "checker", NAME_MAX),
             verdict=part.verdict,
             summary=part.summary,
             reason=part.reason or "",
             kernel=part.kernel or "",
             anomalies=len(part.anomalies),
-            assumed=tuple(part.assumed),
-            undecided=tuple(part.undecided),
+            assumed=some(part.assumed),
+            open=len(part.undecided),
+            undecided=some(part.undecided),
             figures=figures(part.stats),
         )
         for name, part in leaves(result)
     ]
+
+
+def some(lines: Sequence[str]) -> tuple[str, ...]:
+    """The first lines of a checker's list, and how many more there are."""
+    kept, more = fit(lines, _LINES_ROOM)
+    return (*kept, f"\u2026 ({count(more)} more, in result.json)") if more else tuple(kept)
 
 
 def spec_rows(spec: TestSpec | None) -> list[tuple[str, str]]:
@@ -295,7 +338,10 @@ def spec_rows(spec: TestSpec | None) -> list[tuple[str, str]]:
     rows = []
     for name, value in msgspec.structs.asdict(spec).items():
         if name == "options":
-            rows += [(f"option {key_text(k)}", value_text(v)) for k, v in spec.options.items()]
+            rows += [
+                (f"option {cut(key_text(k), NAME_MAX)}", value_text(brief(v, _VALUE_MAX)))
+                for k, v in spec.options.items()
+            ]
         elif name == "schedule":
             if spec.schedule:
                 rows.append(("schedule", f"{len(spec.schedule)} faults at fixed times"))
@@ -305,9 +351,10 @@ def spec_rows(spec: TestSpec | None) -> list[tuple[str, str]]:
         elif name == "nemesis_interval_s" and value is None:
             rows.append((label(name), "5 election timeouts"))
         elif isinstance(value, tuple):
-            rows.append((label(name), ", ".join(key_text(item) for item in value) or "none"))
+            listed = ", ".join(key_text(brief(item, NAME_MAX)) for item in value)
+            rows.append((label(name), cut(listed, _COMMAND_MAX) or "none"))
         else:
-            rows.append((label(name), key_text(value)))
+            rows.append((label(name), key_text(brief(value, _VALUE_MAX))))
     return rows
 
 
@@ -315,7 +362,10 @@ def time_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The system's own times, in seconds."""
     times = facts.get("times")
     return [
-        (label(name), f"{value:g} s" if isinstance(value, int | float) else key_text(value))
+        (
+            label(name),
+            f"{value:g} s" if isinstance(value, int | float) else _figure("", value),
+        )
         for name, value in (times.items() if isinstance(times, Mapping) else ())
     ]
 
@@ -329,13 +379,14 @@ def doubts(result: Result) -> list[Doubt]:
         if part.verdict == "unknown":
             problems = part.stats.get("problems")
             more = [str(p) for p in problems[1:]] if isinstance(problems, list | tuple) else []
+            more = [cut(line, _COMMAND_MAX) for line in more]
             found.append(
                 Doubt(
                     checker=name,
                     reason=(part.reason or "undecided").replace("-", " "),
                     meaning=REASONS.get(part.reason or "", ""),
                     summary=part.summary,
-                    more=(*more, *part.undecided),
+                    more=some([*more, *part.undecided]),
                 )
             )
     return found
@@ -345,5 +396,5 @@ def fact_rows(facts: Mapping[str, Any], shown: Iterable[str]) -> list[tuple[str,
     """Facts of the run that stand nowhere else on the page."""
     hidden = set(shown)
     rest = figures({name: value for name, value in facts.items() if name not in hidden})
-    flat = [(title, value_text(body)) for title, _, body in rest.matrices]
+    flat = [(title, value_text(brief(body, _COMMAND_MAX))) for title, _, body in rest.matrices]
     return [*rest.rows, *flat]

@@ -24,16 +24,17 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from splitbrain.history.op import Op
+from splitbrain.results.report.brief import brief
 from splitbrain.results.report.intervals import Interval
 from splitbrain.results.report.lineage import NEVER, Version, applies, end_of, lineage, observed
-from splitbrain.results.text import clock, plural, shorten, value_text
+from splitbrain.results.text import clock, plural, value_text
 
-__all__ = ["VersionRow", "Versions", "versions_of"]
+__all__ = ["VersionRow", "Versions", "applies", "versions_of"]
 
 ROWS_MAX: Final = 24
 """Rows that are shown, around the anomaly."""
@@ -251,7 +252,7 @@ def _row(version: Version, fine: Sequence[Interval], words: _Words) -> VersionRo
     write = version.write
     sights = sorted(fine, key=end_of)
     return VersionRow(
-        value=shorten(value_text(version.value), _VALUE_MAX),
+        value=_shown(version.value),
         op=write.begin.index if write is not None else None,
         writer=_writer(version, words),
         outcome=write.outcome if write is not None else "",
@@ -287,7 +288,7 @@ def _marks(version: Version, words: _Words) -> Iterable[tuple[str, str]]:
     write = version.write
     if version.lost_to is not None:
         sight = version.lost_to
-        saw = shorten(value_text(observed(sight)[1]), _VALUE_MAX)
+        saw = _shown(observed(sight)[1])
         yield (
             "lost",
             f"nobody saw it, and {words.who(sight)} found {saw} later, at {words.at(sight.end)}",
@@ -308,7 +309,7 @@ def _stale_row(version: Version, sight: Interval, missed: Version, words: _Words
     """A read that saw a version after it had been replaced."""
     seen_by = [s for s in missed.sights if end_of(s) < end_of(sight)]
     other = next((s for s in seen_by if s.begin.process != sight.begin.process), None)
-    newer = shorten(value_text(missed.value), _VALUE_MAX)
+    newer = _shown(missed.value)
     if version.write is not None and version.acknowledged == NEVER:
         word, text = "again", f"after {newer} had replaced it: late, or applied once more"
     elif other is not None:
@@ -320,7 +321,7 @@ def _stale_row(version: Version, sight: Interval, missed: Version, words: _Words
     else:
         word, text = "stale", f"{newer} had been seen before"
     return VersionRow(
-        value=shorten(value_text(version.value), _VALUE_MAX),
+        value=_shown(version.value),
         op=version.write.begin.index if version.write is not None else None,
         writer=_writer(version, words),
         known="seen again",
@@ -330,6 +331,10 @@ def _stale_row(version: Version, sight: Interval, missed: Version, words: _Words
         branch=True,
         culprit=words.concerns(sight),
     )
+
+
+def _shown(value: Any) -> str:
+    return value_text(brief(value, _VALUE_MAX))
 
 
 def _beside(rows: Sequence[VersionRow]) -> list[VersionRow]:

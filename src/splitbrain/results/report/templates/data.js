@@ -28,7 +28,7 @@ function span(us) {
 
 // Columns: i index, e distance to the completion, t start in µs, d length in µs (-1: none), p process,
 // w worker, o outcome, s 1 if it stands for `meta.weight` others; f, k, a, r, n, x, g are places in
-// `texts` (-1: none).
+// `texts` (-1: none); `cut` are the places of texts that are shortened.
 let ops = null;
 
 function sums(differences) {
@@ -55,6 +55,7 @@ async function unpack() {
   loaded.t = sums(loaded.t);
   loaded.n_ = loaded.i.length;
   loaded.longest = loaded.d.reduce((most, length) => Math.max(most, length), 0);
+  loaded.cut = new Set(loaded.cut);
   loaded.open = []; // never completed: these may reach into any later stretch
   for (let at = 0; at < loaded.n_; at++) if (loaded.d[at] < 0) loaded.open.push(at);
   loaded.place = new Map();

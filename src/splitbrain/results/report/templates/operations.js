@@ -120,6 +120,13 @@ function choose(at, { show = false, keep = false } = {}) {
   writeAddress();
 }
 
+// Where the whole of an operation is to be found, if this page shortens it.
+function whole(at) {
+  if (!["a", "r", "x", "g"].some((column) => ops.cut.has(ops[column][at]))) return "";
+  const lines = [ops.i[at], ops.i[at] + ops.e[at]].map((index) => count(index + 1));
+  return ops.e[at] > 0 ? `history.jsonl, lines ${lines.join(" and ")}` : `history.jsonl, line ${lines[0]}`;
+}
+
 function neighbour(at, step, same) {
   for (let next = at + step; next >= 0 && next < ops.n_; next += step) if (ops[same][next] === ops[same][at]) return next;
   return -1;
@@ -138,6 +145,7 @@ function detail(at) {
     ["events", `${ops.i[at]}${end}`], ["process", `${ops.p[at]} (worker ${ops.w[at]})`], ["node", text("n", at)],
     ["f", text("f", at)], ["key", text("k", at)], ["argument", text("a", at)], ["result", text("r", at)],
     ["outcome", OUTCOMES[ops.o[at]]], ["error", text("x", at)], ["more", text("g", at)],
+    ["shortened; whole in", whole(at)],
     ["invoked", seconds(startMs(at), 6)], ["answered", ops.d[at] < 0 ? "never" : seconds(stopMs(at), 6)],
     ["took", span(ops.d[at])], ["overlaps", `${rivals(at)} of the same key`],
     ["faults", bandsAt(startMs(at)).join("; ") || "none at its start"],
