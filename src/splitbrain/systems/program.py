@@ -47,6 +47,19 @@ __all__ = ["ProgramSystem"]
 
 _POLL_S: Final = 0.05
 _NEED_CONTROL: Final = ("clock", "power", "disk")
+_MODEL: Final = (
+    Fault.PARTITION,
+    Fault.ONE_WAY,
+    Fault.KILL,
+    Fault.PAUSE,
+    Fault.DELAY,
+    Fault.RATE,
+    Fault.LOSS,
+    Fault.DUPLICATION,
+    Fault.REORDERING,
+    Fault.CLIENT_LINKS,
+)
+"""What a program that trusts neither the network nor its neighbours withstands, over TCP."""
 
 
 class ProgramSystem:
@@ -64,11 +77,7 @@ class ProgramSystem:
     name: str = ""
     client: Callable[[str, float], Any]
     vocabularies: frozenset[str] = frozenset({"kv"})
-    fault_model: Mapping[Fault, Limit] = {
-        Fault.PARTITION: Limit(),
-        Fault.KILL: Limit(),
-        Fault.PAUSE: Limit(),
-    }
+    fault_model: Mapping[Fault, Limit] = dict.fromkeys(_MODEL, Limit())
     election_s: float = 1.0
     bugs: Mapping[str, Bug] = {}
     admin_actions: frozenset[str] = frozenset()

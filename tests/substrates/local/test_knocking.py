@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from splitbrain.contracts.fault import Fault, Shape
+from splitbrain.contracts.nemesis import Nemesis
 from splitbrain.contracts.test import World
 from splitbrain.contracts.testbed import Program, Testbed
 from splitbrain.env.random import Random
@@ -179,8 +180,7 @@ class Standing:
         return ()
 
 
-async def proofs(testbed: Testbed, spec: Any, fault: str, **given: Any) -> list[Any]:
-    """What the start of a fault observed: effective, for each proof that was due."""
+def make_nemesis(testbed: Testbed, spec: Any) -> Nemesis:
     world = World(
         spec=spec,
         testbed=testbed,
@@ -191,11 +191,15 @@ async def proofs(testbed: Testbed, spec: Any, fault: str, **given: Any) -> list[
         interval_s=5.0,
         election_s=1.0,
     )
-    value = {"id": "f", "fault": fault, **given}
-    op = Op(process=NEMESIS, type="invoke", f=f"start-{fault}", value=value)
-    done = await make_packages(world)[0].nemesis.invoke(op)
+    return make_packages(world)[0].nemesis
+
+
+async def proofs(nemesis: Nemesis, f: str, **given: Any) -> set[bool | None]:
+    """What an operation of the nemesis observed: ``effective`` of each proof that was due."""
+    value = {"id": "f", "fault": f.partition("-")[2], **given}
+    done = await nemesis.invoke(Op(process=NEMESIS, type="invoke", f=f, value=value))
     assert isinstance(done.value, Mapping)
-    return [proof.get("effective") for proof in done.value["proof"]]
+    return {proof.get("effective") for proof in done.value["proof"]}
 
 
 FAULTS: list[tuple[str, dict[str, Any]]] = [
@@ -216,13 +220,16 @@ def test_each_fault_is_proven_and_an_injector_that_does_nothing_denied(
 
     async def body(testbed: Testbed) -> None:
         await start(testbed)
+        nemesis = make_nemesis(testbed, local_case.site().spec)
         with monkeypatch.context() as patch:
             if deaf:
                 patch.setattr(Proxies, "set", nothing)
                 patch.setattr(RealNode, "kill", nothing)
                 patch.setattr(RealNode, "pause", nothing)
-            assert set(await proofs(testbed, local_case.site().spec, fault, **given)) == {
-                not deaf
-            }
+            assert await proofs(nemesis, f"start-{fault}", **given) == {not deaf}
+        await nemesis.invoke(Op(process=NEMESIS, type="invoke", f="heal-all"))
+        for node in testbed.nodes.values():
+            await listening(node.address)
+        assert set((await testbed.net.reach(pairs(testbed), timeout_s=2)).values()) == {True}
 
     local_case.run(body, start=False)

@@ -49,7 +49,9 @@ class RealClocks:
 
 
 async def slow_disk(node: RealNode, extra_ms: float, label: str, journal: Journal) -> None:
-    """Let each fsync of ``node`` take ``extra_ms`` longer."""
+    """Let each fsync of ``node`` take ``extra_ms`` longer; 0 heals."""
+    if not (extra_ms or node.controllable):
+        return  # nobody could have slowed it
     await _act(journal, label, node, "disk-slow", {"extra_ms": extra_ms})
 
 
