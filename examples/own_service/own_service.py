@@ -47,7 +47,7 @@ class Client:
 class OwnService(sb.ProgramSystem):
     """The service; the first node is its primary, which faults aim at more often."""
 
-    name, client = "own-service", Client
+    name, client, election_s = "own-service", Client, 0.5
 
     def program(self, spec, node, links):
         """What a node runs.  It dials the others by ``links``, which can be cut."""
