@@ -74,6 +74,8 @@ def test_a_whole_state_is_one_text() -> None:
         "-A SPLITBRAIN-IN -p tcp --dport 22 -j RETURN",
         "-A SPLITBRAIN-IN -s 10.0.0.2/32 -j DROP",
         "-A SPLITBRAIN-IN -s 10.0.0.3/32 -j DROP",
+        "-D INPUT -j SPLITBRAIN-IN",
+        "-I INPUT 1 -j SPLITBRAIN-IN",
         "-A SPLITBRAIN-OUT -p tcp --sport 22 -j RETURN",
         "-A SPLITBRAIN-OUT -d 10.0.0.254/32 -j DROP",
         "-I OUTPUT 1 -j SPLITBRAIN-OUT",

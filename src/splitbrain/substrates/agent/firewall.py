@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Mapping
 
@@ -31,7 +33,7 @@ def _run(argv: list[str], text: str = "") -> str:
     """Run a command; what it printed.
 
     Raises:
-        Refused: it failed; with the end of what it complained of.
+        Refused: it failed; what it first complained of.
     """
     try:
         done = subprocess.run(
@@ -46,20 +48,33 @@ def _run(argv: list[str], text: str = "") -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Refused(f"{argv[0]} cannot be run: {error}") from None
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        raise Refused(f"{' '.join(argv)}: {'; '.join(said[:2]) or 'failed in silence'}")
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        raise Refused(said[0] if said else f"{argv[0]} failed and did not say why")
     return done.stdout
+
+
+def _try(path: str, *rules: str) -> str:
+    """Why the kernel does not take these rules; empty if it does."""
+    try:
+        _run([f"{path}-restore", *_WAIT, "-n"], try_text(*rules))
+    except Refused as refused:
+        return str(refused)
+    return ""
 
 
 class Firewall:
     """The filter table of this namespace, our part of it.
+
+    Args:
+        claim: what says that the namespace is ours; held until the last rule is gone.
 
     Attributes:
         path: the iptables command that works here; None if there is none.
         missing: what does not work here (keys of ``rules.NEEDS``), and why.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, claim: socket.socket) -> None:
+        self._claim = claim
         self.path: str | None = None
         self.missing: Mapping[str, str] = {}
         self._state = State()
@@ -77,17 +92,23 @@ class Firewall:
         """Put this state in force, in place of the one before.
 
         Raises:
-            Refused: it cannot be; the one before stays.
+            Refused: it cannot be; then nothing of ours is in force any more.
         """
         chains = chains_of(state)
-        if not chains and not self._installed:
+        if chains == chains_of(self._state):
             self._state = state
             return
         if self.path is None:
             raise Refused(f"no rules are possible here: {self.missing['iptables']}")
         if chains and self._guard is None:
             self._guard = self._start_guard(self.path)
-        self._restore(restore_text(chains, self._installed))
+        try:
+            self._restore(restore_text(chains, self._installed))
+        except Refused:
+            # Somebody may have emptied the table under us: begin anew from what is there.
+            self._remove_leftovers()
+            self._state = State()
+            self._restore(restore_text(chains, self._installed))
         self._state, self._installed = state, frozenset(chains)
 
     def close(self) -> None:
@@ -109,27 +130,19 @@ class Firewall:
             path = shutil.which(name, path=_PATH)
             if path is None:
                 continue
-            try:
-                _run([f"{path}-restore", *_WAIT, "-n"], try_text(NEEDS["iptables"]))
-            except Refused as refused:
-                reasons.append(str(refused))
-                continue
-            self.path = path
-            break
+            why = _try(path, *NEEDS.values()) and _try(path, NEEDS["iptables"])
+            if not why:
+                self.path = path
+                break
+            reasons.append(why)
         if self.path is None:
-            why = "; ".join(reasons) or "install iptables"
+            why = reasons[0] if reasons else "install iptables"
+            if reasons and os.geteuid() != 0:
+                why = f"run the agent as root: {why}"
             self.missing = dict.fromkeys(NEEDS, why)
-            return
-        tried = {need: self._try(rule) for need, rule in NEEDS.items()}
-        self.missing = {need: why for need, why in tried.items() if why}
-
-    def _try(self, rule: str) -> str:
-        """Why the kernel does not take a rule; empty if it does."""
-        try:
-            self._restore(try_text(rule))
-        except Refused as refused:
-            return str(refused)
-        return ""
+        elif _try(self.path, *NEEDS.values()):
+            tried = {need: _try(self.path, rule) for need, rule in NEEDS.items()}
+            self.missing = {need: why for need, why in tried.items() if why}
 
     def _restore(self, text: str) -> None:
         _run([f"{self.path}-restore", *_WAIT, "-n"], text)
@@ -156,6 +169,7 @@ class Firewall:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            pass_fds=(self._claim.fileno(),),
             cwd="/",
             env={"PATH": _PATH},
         )

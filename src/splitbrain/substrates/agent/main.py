@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any, Callable
 
@@ -23,16 +24,24 @@ _BACKLOG_BYTES_MAX = 4 << 20
 
 Arguments = Mapping[str, Any]
 Answer = Callable[[Mapping[str, Any]], None]
+Verb = Callable[[Arguments, Answer], None]
+
+_CLAIM = "\0splitbrain-agent"
+_CLAIM_S = 5.0
+_TAKEN = (
+    "another splitbrain agent works in this network namespace; "
+    "let its run end, or use another host"
+)
 
 
 class Agent:
     """All that an agent has, and its verbs."""
 
-    def __init__(self) -> None:
-        self.loop = Loop()
-        self.endpoint = Endpoint(self.loop)
-        self.traffic = Traffic(self.loop)
-        self.verbs: Mapping[str, Callable[[Arguments, Answer], None]] = {
+    def __init__(self, loop: Loop, claim: socket.socket) -> None:
+        self.loop = loop
+        self.endpoint = Endpoint(loop)
+        self.traffic = Traffic(loop, claim)
+        self.verbs: Mapping[str, Verb] = {
             "hello": self._hello,
             "peers": self._peers,
             "counts": self._counts,
@@ -111,11 +120,15 @@ class Agent:
 
 
 class Wire:
-    """Requests from standard input, answers to standard output; never waits for either."""
+    """Requests from standard input, answers to standard output; never waits for either.
 
-    def __init__(self, agent: Agent) -> None:
-        self._agent = agent
-        self._loop = agent.loop
+    Args:
+        verbs: what can be asked; None refuses all.
+    """
+
+    def __init__(self, loop: Loop, verbs: Mapping[str, Verb] | None) -> None:
+        self._loop = loop
+        self._verbs = verbs
         self._in, self._out = sys.stdin.fileno(), sys.stdout.fileno()
         self._pending = b""
         self._backlog = b""
@@ -148,9 +161,11 @@ class Wire:
             if not isinstance(request, dict):
                 raise Refused("a request must be a JSON object")
             n = request.get("n")
-            call = self._agent.verbs.get(string(request, "verb"))
+            if self._verbs is None:
+                raise Refused(_TAKEN)
+            call = self._verbs.get(string(request, "verb"))
             if call is None:
-                known = ", ".join(self._agent.verbs)
+                known = ", ".join(self._verbs)
                 raise Refused(f"unknown verb {request['verb']!r}; known: {known}")
             call(request, lambda ok: self._write({"n": n, "ok": ok}))
         except Refused as refused:
@@ -201,14 +216,42 @@ def _stop_on_signals(loop: Loop) -> tuple[socket.socket, socket.socket]:
     return ours, kernels
 
 
+def _claim() -> socket.socket | None:
+    """Make this network namespace ours; None if it is another agent's, and stays so.
+
+    Abstract names belong to a network namespace.  The guard holds the socket too, so that an agent
+    that takes a dead one's place waits until the dead one's rules are gone.
+    """
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    deadline = time.monotonic() + _CLAIM_S
+    while not _bound(claim):
+        if time.monotonic() > deadline:
+            claim.close()
+            return None
+        time.sleep(0.02)
+    return claim
+
+
+def _bound(claim: socket.socket) -> bool:
+    try:
+        claim.bind(_CLAIM)
+    except OSError:
+        return False
+    return True
+
+
 def main() -> None:
     """Serve until standard input closes, a signal or ``exit``; then remove every rule and queue."""
-    agent = Agent()
+    loop = Loop()
+    sockets = _stop_on_signals(loop)
+    claim = _claim()
+    agent = Agent(loop, claim) if claim is not None else None
     try:
-        sockets = _stop_on_signals(agent.loop)
-        Wire(agent)
-        agent.loop.run()
+        Wire(loop, agent.verbs if agent is not None else None)
+        loop.run()
     finally:
-        agent.close()
-    for one in sockets:
-        one.close()
+        if agent is not None:
+            agent.close()
+    for one in (*sockets, claim):
+        if one is not None:
+            one.close()

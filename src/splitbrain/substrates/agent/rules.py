@@ -110,10 +110,14 @@ def restore_text(chains: Mapping[str, Sequence[str]], installed: frozenset[str])
     lines += [f":{name} - [0:0]" for name in CHAINS if name in chains]
     for name, parent in CHAINS.items():
         lines += [f"-A {name} {rule}" for rule in chains.get(name, ())]
-        if name in chains and name not in installed:
+        # A jump is made anew each time: it must be the first, and if somebody has removed it the
+        # whole text is to fail rather than to have no effect.
+        if name in installed:
+            lines.append(f"-D {parent} -j {name}")
+        if name in chains:
             lines.append(f"-I {parent} 1 -j {name}")
-        elif name not in chains and name in installed:
-            lines += [f"-D {parent} -j {name}", f"-F {name}", f"-X {name}"]
+        elif name in installed:
+            lines += [f"-F {name}", f"-X {name}"]
     return "\n".join([*lines, "COMMIT", ""])
 
 
@@ -133,9 +137,10 @@ def leftovers_text(listing: str) -> str:
     return "\n".join(["*filter", *jumps, *flush, "COMMIT", ""])
 
 
-def try_text(rule: str) -> str:
-    """Input that puts one rule into a chain that nothing leads to, and removes it again."""
-    lines = ["*filter", f":{TRY} - [0:0]", f"-A {TRY} -s 192.0.2.1/32 {rule}"]
+def try_text(*rules: str) -> str:
+    """Input that puts rules into a chain that nothing leads to, and removes them again."""
+    lines = ["*filter", f":{TRY} - [0:0]"]
+    lines += [f"-A {TRY} -s 192.0.2.1/32 {rule}" for rule in rules]
     return "\n".join([*lines, f"-F {TRY}", f"-X {TRY}", "COMMIT", ""])
 
 

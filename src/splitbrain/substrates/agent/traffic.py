@@ -7,6 +7,7 @@ that no packet is lost or passes unshaped by the change itself.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,8 @@ def _ports(arguments: Mapping[str, Any], name: str) -> tuple[int, ...]:
 class Traffic:
     """What is done to the packets of this namespace."""
 
-    def __init__(self, loop: Loop) -> None:
-        self._firewall = Firewall()
+    def __init__(self, loop: Loop, claim: socket.socket) -> None:
+        self._firewall = Firewall(claim)
         self._shaper = Shaper(loop)
         self._queue_missing = self._try_queue()
 
@@ -114,7 +115,9 @@ class Traffic:
             if form != Form(loss=form.loss):
                 raise Refused(f"only loss is possible without a packet queue (NFQUEUE): {why}")
         if statistic := self._firewall.missing.get("statistic"):
-            raise Refused(f"no packet queue (NFQUEUE): {why}; no loss by chance: {statistic}")
+            raise Refused(
+                f"no packet queue (NFQUEUE): {why}; and no loss by chance: {statistic}"
+            )
         lose_from = tuple((ip, form.loss) for ip, form in from_.items())
         lose_to = tuple((ip, form.loss) for ip, form in to.items())
         self._firewall.put(state._replace(lose_from=lose_from, lose_to=lose_to))

@@ -116,6 +116,8 @@ class PacketNet:
     async def restored(self, node: str) -> None:
         """Tell a fresh agent its peers, and put in force what is in force for its node.
 
+        One network namespace has one agent at a time: a new one waits until the old one has ended.
+
         Raises:
             UnknownName: there is no such node.
             HostError: it has no agent, or the agent cannot do it.
