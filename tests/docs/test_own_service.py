@@ -1,0 +1,127 @@
+"""docs/own-service.md works as printed: its commands are run, its code is that of the example."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from splitbrain.results.runs import Run, read_run
+
+ROOT = Path(__file__).resolve().parents[2]
+PLACE = ROOT / "examples" / "own_service"
+PAGE = (ROOT / "docs" / "own-service.md").read_text()
+VALID, INVALID = re.findall(r"```\n\$ splitbrain (.*?)\n(.*?)```", PAGE, flags=re.DOTALL)
+FIGURES = re.compile(r"\d[\dT,.]*")
+COUNTS = re.compile(r"under .*?:")
+
+
+def run(place: Path, command: str) -> tuple[int, str, Run]:
+    """What a command of the page comes to."""
+    (place / "examples").symlink_to(ROOT / "examples")
+    done = subprocess.run(
+        [sys.executable, "-m", "splitbrain", *shlex.split(command)],
+        cwd=place,
+        env={**os.environ, "XDG_STATE_HOME": str(place / "state")},
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout, read_run((place / "store" / "latest").resolve())
+
+
+def told(recorded: Run, f: str) -> list[dict[str, object]]:
+    """What was observed of each application, where it was due."""
+    return [
+        proof
+        for op in recorded.history
+        if op.f == f and "proof" in op.value
+        for proof in op.value["proof"]
+        if "masked" not in proof
+    ]
+
+
+def printed(text: str) -> str:
+    """What is the same for every run of a command."""
+    return FIGURES.sub("N", COUNTS.sub("under faults:", text))
+
+
+@pytest.mark.processes
+def test_the_service_keeps_its_promise_and_each_fault_is_proven(tmp_path: Path) -> None:
+    command, page = VALID
+    code, stdout, recorded = run(tmp_path, command)
+    assert code == 0, stdout
+    assert printed(stdout) == printed(page)
+    for fault in ("partition", "kill", "pause"):
+        proofs = told(recorded, f"start-{fault}")
+        assert proofs
+        assert all(proof["effective"] is True for proof in proofs), proofs
+    assert not [op.error for op in recorded.history if op.process < 0 and op.error]
+    history = (tmp_path / "store" / "latest" / "history.jsonl").read_text()
+    shown = re.findall(r'^\{"effective".*\}$', PAGE, flags=re.MULTILINE)
+    assert len(shown) == 2
+    for line in shown:  # which nodes are hit first may differ
+        assert line.partition(',"target"')[0] in history
+
+
+@pytest.mark.processes
+def test_reads_of_an_old_copy_are_found_and_explained(tmp_path: Path) -> None:
+    command, page = INVALID
+    code, stdout, _ = run(tmp_path, command)
+    assert code == 1, stdout
+    # What nobody saw before it was overwritten is told as lost: that is seldom here.
+    sentence = r"INVALID: a (stale read|lost write) of key \d+: .*read \w+ by process \d"
+    assert re.search(sentence, stdout), stdout
+    assert re.search(sentence, page)
+    report = (tmp_path / "store" / "latest" / "report.html").read_text()
+    assert stdout.splitlines()[1].removeprefix("INVALID: ")[:60] in report
+
+
+def test_the_code_of_the_page_is_that_of_the_example() -> None:
+    code = (PLACE / "own_service.py").read_text()
+    assert len(code.splitlines()) <= 80
+    *blocks, suite = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert len(blocks) == 4
+    for block in blocks:
+        assert block in code
+    ast.parse(suite)
+
+
+def test_the_service_knows_nothing_of_splitbrain() -> None:
+    text = (PLACE / "server.py").read_text()
+    imported: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            imported |= {name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(str(node.module).partition(".")[0])
+    assert imported
+    assert imported <= sys.stdlib_module_names
+    assert len(text.splitlines()) < 140
+
+
+def test_the_compose_file_is_understood_and_published_on_loopback_alone() -> None:
+    compose = shutil.which("docker-compose")
+    if compose is None:
+        pytest.skip("docker-compose is not installed: apt-get install docker-compose")
+    done = subprocess.run(
+        [compose, "-f", str(PLACE / "docker-compose.yml"), "config"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OWN_SERVICE_IMAGE": "another"},
+    )
+    assert done.returncode == 0, done.stderr
+    ports = re.findall(r"- (\S+:8000)", done.stdout)
+    assert len(ports) == 3
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    assert done.stdout.count("image: another") == 3
