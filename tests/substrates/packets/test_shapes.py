@@ -109,6 +109,8 @@ def test_faults_of_chance_are_as_frequent_as_asked(lab, tmp_path) -> None:
         assert within(seen(link, "duplicates"), arrived, shape.duplicate), link
         if link == ("n2", "n1"):
             assert within(seen(link, "reordered"), arrived, shape.reorder), link
+            late_ms = seen(link, "lateness_ns") / 1e6 / arrived
+            assert late_ms < 25, "held back until the next one, not for all the time there is"
         assert (seen(link, "reordered") > 0) == (shape.reorder > 0)
         quiet = healed[link].sent - after[link].sent
         assert abs(healed[link].received - after[link].received - quiet) <= 4, "healed"

@@ -32,7 +32,7 @@ from splitbrain.substrates.tools.child import Child, describe_exit, spawn
 
 __all__ = ["Agent", "namespace_argv"]
 
-_CLOSE_S = 2.0
+_CLOSE_S = 5.0
 _LINE_BYTES_MAX = 1 << 22
 
 

@@ -48,7 +48,8 @@ class PacketNet:
     """See ``contracts.testbed.Net``, and this module.
 
     The testbed calls ``restored(node)`` for each node once its first agent is there, and again
-    whenever a new agent has taken the old one's place, before the node's program runs.
+    whenever a new agent has taken the old one's place, before the node's program runs.  A node may
+    have another address then; its links' faults follow it.
 
     Args:
         ends: the nodes by name.
@@ -129,18 +130,32 @@ class PacketNet:
             raise HostError(f"node {node} has no agent in its network namespace")
         async with self._turn:
             self._hellos[node] = await _asked(agent, "hello")
+            ip = self._ends[node].ip
+            moved, self._ips[node] = ip != self._ips[node], ip
             orders = fold(self._ips, self._client, self._faults.values())[node]
             await self._order(node, agent, orders)
-            await _asked(
-                agent,
-                "peers",
-                self=node,
-                port=self._port,
-                secret=self._secret,
-                peers={name: ip for name, ip in self._ips.items() if name != node},
-                every_ms=self._beat_ms,
-                lateness=self._lateness,
-            )
+            await self._tell_peers(node, agent)
+            if moved:
+                await self._tell_others(node)
+
+    async def _tell_peers(self, node: str, agent: Agent) -> None:
+        await _asked(
+            agent,
+            "peers",
+            self=node,
+            port=self._port,
+            secret=self._secret,
+            peers={name: ip for name, ip in self._ips.items() if name != node},
+            every_ms=self._beat_ms,
+            lateness=self._lateness,
+        )
+
+    async def _tell_others(self, moved: str) -> None:
+        """Cuts, shapes and probes of a node that has come back elsewhere follow it."""
+        await self._apply()
+        for name, (agent, _) in self._given.items():
+            if name != moved and agent is self._ends[name].agent and agent.alive:
+                await self._tell_peers(name, agent)
 
     async def close(self) -> None:
         """Close our own socket.  The agents are the testbed's to close."""

@@ -36,7 +36,10 @@ class PacketEnd(Protocol):
 
     @property
     def ip(self) -> str:
-        """The IPv4 address from which its packets come and to which others send; never changes."""
+        """The IPv4 address from which its packets come and to which others send.
+
+        It may change only while the node has no agent.
+        """
 
     @property
     def agent(self) -> Agent | None:
