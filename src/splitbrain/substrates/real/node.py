@@ -35,6 +35,7 @@ READY_S = 30.0
 """How long a node may take until its control socket answers; busy machines are slow."""
 _SETTLE_S = 0.1
 _TEAR_S = 0.15
+_SIGNAL_S = 2.0
 _STOP_S = 5.0
 _TAIL_BYTES = 1 << 16
 _CRASH_LINES = 20
@@ -358,8 +359,9 @@ class RealNode:
             self._pause_act = None
 
     async def _until(self, body: Body, *, stopped: bool) -> None:
-        """Signals act a moment later; wait for it, but not long: ``observe`` tells the truth."""
-        for _ in range(50):
+        """Signals act a moment later, on a busy machine a long one; ``observe`` tells the truth."""
+        deadline = time.monotonic() + _SIGNAL_S
+        while time.monotonic() < deadline:
             seen = await body.look()
             if seen is None or seen.stopped == stopped:
                 return
