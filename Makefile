@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: env demo test deep check bench clean
+.PHONY: env demo demo-docker test deep check bench clean
 
 env: $(STAMP)
 
@@ -15,6 +15,10 @@ $(STAMP): pyproject.toml constraints.txt $(wildcard setup.py) $(wildcard src/spl
 
 demo: $(STAMP)
 	@$(BIN)/splitbrain demo
+
+demo-docker: $(STAMP)
+	@$(BIN)/splitbrain image build
+	@$(BIN)/splitbrain demo --on docker
 
 test: $(STAMP)
 	$(BIN)/pytest -n 2 -m "not deep"

@@ -262,8 +262,9 @@ def report(run_directory: Path, output: Path | None, load: tuple[str, ...]) -> N
     help="Length of each run.",
 )
 @click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--on", default="local", show_default=True, help="Where nodes live.")
 @STORE
-def demo(seconds: float, seed: int, store: Path) -> None:
+def demo(seconds: float, seed: int, on: str, store: Path) -> None:
     """A correct cluster under faults, then one with a seeded bug: two verdicts, two reports."""
     from splitbrain import catalog as names
     from splitbrain.commands.demo import demo_parts, run_demo
@@ -282,7 +283,7 @@ def demo(seconds: float, seed: int, store: Path) -> None:
         if finished.verdict != part.expect:
             click.echo(f"expected {part.expect}, got {finished.verdict}")
 
-    parts = demo_parts(seconds=seconds, seed=seed)
+    parts = demo_parts(seconds=seconds, seed=seed, on=on)
     code = run_demo(names.builtin(), store, parts, told=told, begun=begun, own_process=True)
     sys.exit(code)
 

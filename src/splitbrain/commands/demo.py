@@ -1,4 +1,4 @@
-"""``splitbrain demo``: the main job on local processes, once right and once with a seeded bug.
+"""``splitbrain demo``: the main job on real nodes, once right and once with a seeded bug.
 
 The first run is a correct minitikv under partitions and kills: valid.  The second acknowledges a
 write as soon as the leader has it in its own log; its leader is cut off again and again, so that
@@ -30,10 +30,11 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     expect: Verdict
 
 
-def demo_parts(*, seconds: float = 20.0, seed: int = 1) -> tuple[Part, Part]:
-    """The two runs."""
+def demo_parts(*, seconds: float = 20.0, seed: int = 1, on: str = "local") -> tuple[Part, Part]:
+    """The two runs, on the substrate of that name."""
     correct = TestSpec(
         workload="register",
+        substrate=on,
         nemesis=("partition", "kill"),
         nemesis_interval_s=3.0,
         time_limit_s=seconds,
@@ -41,6 +42,7 @@ def demo_parts(*, seconds: float = 20.0, seed: int = 1) -> tuple[Part, Part]:
     )
     broken = TestSpec(
         workload="register",
+        substrate=on,
         bugs=("ack-on-append",),
         schedule=tuple(_isolate_leader(seconds)),
         time_limit_s=seconds,

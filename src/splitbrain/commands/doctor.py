@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import splitbrain
 from splitbrain.catalog import Catalog
@@ -48,11 +49,40 @@ def _substrate_rows(name: str, make: object) -> list[Row]:
         substrate = make()
     except SplitbrainError as error:
         return [(f"--on {name}", "no", str(error))]
+    missing: Mapping[Fault, str] = substrate.missing
+    reasons = {missing.get(fault, "") for fault in Fault}
+    if not substrate.supports and len(reasons) == 1:
+        return [(f"--on {name}", "no", *reasons)]  # one reason for all is told once
     rows = [(f"--on {name}", "yes", "")]
+    if name in _BESIDES:
+        rows.extend(_BESIDES[name]())
     for fault in Fault:
         if fault in substrate.supports:
             rows.append((f"{name}: {fault}", "yes", ""))
         else:
-            why = substrate.missing.get(fault, "not in this version")
+            why = missing.get(fault, "not in this version")
             rows.append((f"{name}: {fault}", "no", why))
     return rows
+
+
+def _docker_rows() -> list[Row]:
+    """The engine, and the image of nodes in it."""
+    from splitbrain.substrates.docker.image import connect, default_tag, engine_errors, find
+
+    rows: list[Row] = []
+    try:
+        with contextlib.closing(connect()) as client, engine_errors("asking for its version"):
+            rows.append(("docker: engine", "yes", str(client.version()["Version"])))
+            image = find(client)
+    except SplitbrainError as error:
+        return [*rows, ("docker: engine", "no", str(error))]
+    if image is not None and image.current:
+        words = f"{image.tag}, {image.size_bytes / 1e6:.0f} MB, on {image.base}"
+        return [*rows, ("docker: image", "yes", words)]
+    state = f"{default_tag()} is {'stale' if image is not None else 'not there'}"
+    how = "the next run builds it, as does: splitbrain image build"
+    return [*rows, ("docker: image", "no", f"{state}; {how}")]
+
+
+_BESIDES: Mapping[str, Callable[[], list[Row]]] = {"docker": _docker_rows}
+"""What else there is to say of a substrate."""
