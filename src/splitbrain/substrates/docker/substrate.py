@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from splitbrain.contracts.fault import Fault
 from splitbrain.contracts.spec import TestSpec
@@ -18,9 +18,11 @@ from splitbrain.contracts.testbed import Site
 from splitbrain.errors import SplitbrainError
 from splitbrain.substrates.docker.image import connect
 from splitbrain.substrates.docker.options import Options
-from splitbrain.substrates.docker.testbed import DockerTestbed, open_testbed
 from splitbrain.substrates.heal import heal
 from splitbrain.substrates.packets.abilities import missing_faults
+
+if TYPE_CHECKING:
+    from splitbrain.substrates.docker.testbed import DockerTestbed
 
 __all__ = ["DockerSubstrate"]
 
@@ -105,9 +107,13 @@ class DockerSubstrate:
         """Make the testbed, after healing what earlier, dead runs left behind.
 
         Raises:
-            HostError: no engine answers, or it refuses.
+            HostError: the package docker is missing, no engine answers, or it refuses.
             RequestError: an option of the substrate is malformed.
         """
         Options.of(site.spec)
         await asyncio.to_thread(heal)
-        return await open_testbed(site)
+        client = await asyncio.to_thread(connect)
+        # Without the package docker there is no such module; ``connect`` has said so.
+        from splitbrain.substrates.docker.testbed import open_testbed
+
+        return await open_testbed(site, client)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
+from docker import DockerClient
 from splitbrain.contracts.testbed import Site
 from splitbrain.errors import HostError
 from splitbrain.substrates.docker.engine import Engine, News
-from splitbrain.substrates.docker.image import connect, ensure
+from splitbrain.substrates.docker.image import ensure
 from splitbrain.substrates.docker.names import (
     PORT,
     address_of,
@@ -53,7 +55,7 @@ class DockerTestbed(RealTestbed[DockerNode]):
         self._ports: dict[str, HeldPort] = {}
         self._network: tuple[str, int] | None = None
         self._news: News | None = None
-        self._net: PacketNet
+        self._net: PacketNet | None = None
 
     async def open(self) -> None:
         """Make the network and all that stands before the first container."""
@@ -163,7 +165,7 @@ class DockerTestbed(RealTestbed[DockerNode]):
         )
 
     async def _restored(self, node: str) -> None:
-        await self._net.restored(node)
+        await self.net.restored(node)
 
     def _hear(self, container: str, action: str, attributes: Mapping[str, str]) -> None:
         for node in self._nodes.values():
@@ -173,6 +175,7 @@ class DockerTestbed(RealTestbed[DockerNode]):
     @property
     def net(self) -> PacketNet:
         """The links."""
+        assert self._net is not None, "not opened"
         return self._net
 
     def links(self, node: str) -> Mapping[str, str]:
@@ -200,7 +203,7 @@ class DockerTestbed(RealTestbed[DockerNode]):
         await asyncio.gather(*(node.kill() for node in self._nodes.values()))
 
     async def _heal_net(self) -> None:
-        if self._nodes:
+        if self._net is not None:
             await self._net.heal(None)  # for the journal: the rules end with the namespaces
             await self._net.close()
 
@@ -246,15 +249,26 @@ def _routes() -> list[str]:
     return found
 
 
-async def open_testbed(site: Site) -> DockerTestbed:
-    """Make everything but the containers; on failure nothing is left."""
-    options = Options.of(site.spec)
-    engine = Engine(await asyncio.to_thread(connect))
-    image = (await asyncio.to_thread(ensure, engine.client)).tag
-    testbed = DockerTestbed(site, options, engine, image)
+async def open_testbed(site: Site, client: DockerClient) -> DockerTestbed:
+    """Make everything but the containers; on failure nothing is left.
+
+    Args:
+        site: where and for whom.
+        client: of the engine; closed with the testbed.
+    """
+    engine = Engine(client)
+    try:
+        options = Options.of(site.spec)
+        image = (await asyncio.to_thread(ensure, engine.client)).tag
+        testbed = DockerTestbed(site, options, engine, image)
+    except BaseException:
+        engine.close()
+        raise
     try:
         await testbed.open()
     except BaseException:
-        await testbed.close()
+        # Why it cannot be opened is worth more than why it cannot be closed; the journal has the rest.
+        with contextlib.suppress(Exception):
+            await testbed.close()
         raise
     return testbed

@@ -18,6 +18,8 @@ __all__ = ["connect", "engine_errors", "reason"]
 
 _USUAL = "unix:///var/run/docker.sock"
 _SECONDS = 120
+_FIRST_SECONDS = 15
+"""For the first answer: an engine that hangs is no better than none."""
 
 
 def connect() -> DockerClient:
@@ -37,7 +39,8 @@ def connect() -> DockerClient:
         # Where it fails to connect, the package forgets to close its socket.
         warnings.simplefilter("ignore", ResourceWarning)
         try:
-            client = docker.from_env(timeout=_SECONDS)  # asks for the version of its API
+            client = docker.from_env(timeout=_FIRST_SECONDS)  # asks for the version of its API
+            client.api.timeout = _SECONDS
         except Exception as error:  # noqa: BLE001 - over ssh:// each layer has errors of its own
             problem = _unreachable(where, error)
         else:
