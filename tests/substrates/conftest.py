@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -19,6 +21,7 @@ from splitbrain.contracts.journal import Journal, NullJournal
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.contracts.testbed import Program, Site, Substrate, Testbed
 from splitbrain.env.random import Random
+from splitbrain.errors import SplitbrainError
 from splitbrain.substrates.local import LocalSubstrate
 
 TOY = Path(__file__).with_name("toy.py")
@@ -130,6 +133,20 @@ def local_case(tmp_path: Path) -> Case:
     return Case(LocalSubstrate(), tmp_path / "run")
 
 
+@functools.cache
+def no_containers() -> str:
+    """Why no test can run in containers here; empty if it can."""
+    from splitbrain.substrates.docker import image
+    from splitbrain.substrates.docker.substrate import DockerSubstrate
+
+    try:
+        with contextlib.closing(image.connect()) as client:
+            image.ensure(client)
+    except SplitbrainError as error:
+        return str(error)
+    return DockerSubstrate().missing.get(Fault.PARTITION, "")
+
+
 def make_case(substrate: str, directory: Path) -> Case:
     """The toy on a substrate; skips, with the reason, where that is not possible here."""
     if substrate == "local":
@@ -137,16 +154,15 @@ def make_case(substrate: str, directory: Path) -> Case:
     if substrate == "docker":
         from splitbrain.substrates.docker.substrate import DockerSubstrate
 
-        docker = DockerSubstrate()
-        if lacking := docker.missing.get(Fault.PARTITION):
+        if lacking := no_containers():
             pytest.skip(f"docker: {lacking}")
-        return Case(docker, directory)
+        return Case(DockerSubstrate(), directory)
     from splitbrain.substrates.sim import SimSubstrate
 
     return Case(SimSubstrate(), directory)
 
 
-@pytest.fixture(params=["local", "sim", "docker"])
+@pytest.fixture(params=["local", "sim", pytest.param("docker", marks=pytest.mark.docker)])
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
     """Each substrate in turn."""
     return make_case(request.param, tmp_path / "run")
