@@ -107,6 +107,31 @@ def test_a_fresh_agent_is_told_what_is_in_force(lab, tmp_path) -> None:
     asyncio.run(body())
 
 
+def test_faults_and_probes_follow_a_node_that_comes_back_elsewhere(lab, tmp_path) -> None:
+    async def body() -> None:
+        one, two = lab.ends["n1"], lab.ends["n2"]
+        async with lab.net(tmp_path, nodes=NODES[:3]) as net:
+            cut = both(["n1"], ["n2"])
+            open_ = both(["n1", "n2"], ["n3"])
+            await net.cut("p1", cut)
+            for end in (one, two):  # both are restarted, and their addresses change hands
+                await end.agent.close()
+                end.agent = None
+                end.space.run("ip", "addr", "flush", "dev", "eth0")
+            one.ip, two.ip = two.ip, one.ip
+            for end in (one, two):
+                end.space.run("ip", "addr", "add", f"{end.ip}/24", "dev", "eth0")
+                await lab.start(end, tmp_path)
+                await net.restored(end.name)
+                assert (await net.reach(open_, timeout_s=3))[end.name, "n3"] is True
+            assert await net.reach(cut, timeout_s=0.3) == dict.fromkeys(cut, False)
+            assert await net.reach(open_, timeout_s=3) == dict.fromkeys(open_, True)
+            await net.heal("p1")
+            assert await net.reach(cut, timeout_s=3) == dict.fromkeys(cut, True)
+
+    asyncio.run(body())
+
+
 def test_an_agent_that_dies_is_told_unless_its_node_is_down(lab, tmp_path) -> None:
     async def body() -> None:
         async with lab.net(tmp_path, nodes=("n1", "n2", "n3")) as net:

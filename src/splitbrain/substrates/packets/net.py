@@ -41,6 +41,8 @@ __all__ = ["AGENT_PORT", "PacketEnd", "PacketNet"]
 AGENT_PORT = 39_417
 """The agents' UDP port where nothing else is said."""
 
+_NOWHERE = "192.0.2.1"
+"""An address that nobody has (RFC 5737)."""
 _RECEIVED = tuple(name for name in msgspec.structs.asdict(LinkCount()) if name != "sent")
 
 
@@ -130,8 +132,7 @@ class PacketNet:
             raise HostError(f"node {node} has no agent in its network namespace")
         async with self._turn:
             self._hellos[node] = await _asked(agent, "hello")
-            ip = self._ends[node].ip
-            moved, self._ips[node] = ip != self._ips[node], ip
+            moved = self._move(node, self._ends[node].ip)
             orders = fold(self._ips, self._client, self._faults.values())[node]
             await self._order(node, agent, orders)
             await self._tell_peers(node, agent)
@@ -149,6 +150,16 @@ class PacketNet:
             every_ms=self._beat_ms,
             lateness=self._lateness,
         )
+
+    def _move(self, node: str, ip: str) -> bool:
+        """Take note of the node's address; whether it is a new one."""
+        if ip == self._ips[node]:
+            return False
+        for other in self._ips:
+            if self._ips[other] == ip:  # that one is dead, and has lost its address
+                self._ips[other] = _NOWHERE
+        self._ips[node] = ip
+        return True
 
     async def _tell_others(self, moved: str) -> None:
         """Cuts, shapes and probes of a node that has come back elsewhere follow it."""
