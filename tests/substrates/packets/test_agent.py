@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import splitbrain.substrates.agent as agent
 from splitbrain.contracts.fault import Shape
 from splitbrain.substrates.agent.datagrams import BEAT, Datagram, Tally, decode
+from splitbrain.substrates.agent.loop import Loop
 from splitbrain.substrates.agent.rules import (
     State,
     chains_of,
@@ -50,6 +51,26 @@ def test_sources_can_be_carried(path: Path) -> None:
 def test_the_examples_in_docstrings_are_true(name: str) -> None:
     failed, tried = doctest.testmod(importlib.import_module(f"splitbrain.substrates.{name}"))
     assert (failed, tried > 0) == (0, True)
+
+
+def test_a_file_that_was_forgotten_in_the_same_round_is_left_alone() -> None:
+    loop, called = Loop(), []
+    pairs = [socket.socketpair() for _ in range(2)]
+    for near, far in pairs:
+        far.send(b"x")
+
+        def call(near=near) -> None:
+            called.append(near)
+            for one, _ in pairs:
+                loop.forget(one)
+            loop.stop()
+
+        loop.watch(near, call)
+    loop.run()
+    assert len(called) == 1
+    for pair in pairs:
+        for one in pair:
+            one.close()
 
 
 # --- rules --------------------------------------------------------------------------------------

@@ -64,7 +64,9 @@ class Loop:
         """Go on until ``stop``."""
         while not self._stopped:
             for key, _ in self._selector.select(self._wait_s()):
-                key.data()
+                # One call may forget a file that another of the same round is due for.
+                if self._selector.get_map().get(key.fd) is key:
+                    key.data()
             self._call_due()
 
     def _wait_s(self) -> float | None:
