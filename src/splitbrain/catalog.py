@@ -113,6 +113,7 @@ def builtin() -> Catalog:
             "sim": _lazy("splitbrain.substrates.sim:SimSubstrate"),
             "local": _lazy("splitbrain.substrates.local:LocalSubstrate"),
             "docker": _lazy("splitbrain.substrates.docker.substrate:DockerSubstrate"),
+            "ssh": _lazy("splitbrain.substrates.ssh.substrate:SshSubstrate"),
         },
         models={
             name: partial(_lazy("splitbrain.checkers.linearizable.model:make_model"), name)

@@ -59,7 +59,7 @@ WORKLOAD_OPTIONS: Mapping[str, str] = {
 }
 
 SUBSTRATE_OPTIONS: Mapping[str, str] = {
-    "keep-data": "local, docker: keep the nodes' data after the run",
+    "keep-data": "local, docker, ssh: keep the nodes' data after the run",
     "proxies": "local: false lets nodes dial each other directly; links cannot be faulted then",
     "clients": "local: cut puts a proxy before each node for our clients too",
     "cut-mode": "local: hold, reset or mixed: what a cut does to connections",
@@ -67,6 +67,9 @@ SUBSTRATE_OPTIONS: Mapping[str, str] = {
     "memory": "docker: each node's memory, such as 256m",
     "cpus": "docker: each node's cores, such as 0.5",
     "publish": "docker: true lets clients dial published ports of 127.0.0.1",
+    "hosts": "ssh: the hosts, as --node and --hosts make it: 'n1=user@host own=yes; n2=...'",
+    "remote-dir": "ssh: directory on the hosts for the run's own (default one in /tmp)",
+    "port": "ssh: port at which each node listens (20160)",
     "packets": "docker: host or container: where links' faults are made (host where root)",
 }
 
@@ -117,6 +120,7 @@ DESCRIBED: Mapping[str, Mapping[str, str]] = {
         "sim": "one process, virtual clock, deterministic by seed",
         "local": "operating-system processes on this machine; no root, no Docker",
         "docker": "containers on this machine; links are faulted packet by packet",
+        "ssh": "hosts of your own, reached by SSH; links are faulted packet by packet",
     },
     "models": {
         "register": "one value: read, write",

@@ -9,7 +9,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -162,10 +162,54 @@ def make_case(substrate: str, directory: Path) -> Case:
     return Case(SimSubstrate(), directory)
 
 
-@pytest.fixture(params=["local", "sim", pytest.param("docker", marks=pytest.mark.docker)])
+@pytest.fixture(
+    params=[
+        "local",
+        "sim",
+        pytest.param("docker", marks=pytest.mark.docker),
+        pytest.param("ssh", marks=pytest.mark.ssh),
+    ]
+)
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
     """Each substrate in turn."""
+    if request.param == "ssh":
+        made: Case = request.getfixturevalue("ssh_case")
+        return made
     return make_case(request.param, tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def ssh_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Five hosts with SSH servers, for the whole session; skips, with the reason, without an engine."""
+    sys.path.insert(0, str(Path(__file__).with_name("ssh")))
+    from ssh_lab import Lab
+
+    try:
+        lab = Lab(tmp_path_factory.mktemp("ssh-home"))
+    except SplitbrainError as error:
+        pytest.skip(f"ssh: {error}")
+    yield lab
+    lab.close()
+
+
+@pytest.fixture
+def ssh_home(ssh_lab: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The lab, for a user whose home directory has its key and known hosts."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", cache)
+    monkeypatch.setenv("HOME", str(ssh_lab.home))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    return ssh_lab
+
+
+@pytest.fixture
+def ssh_case(ssh_home: Any, tmp_path: Path) -> Case:
+    """The toy on hosts; nothing of it is left there afterwards."""
+    from splitbrain.substrates.ssh.substrate import SshSubstrate
+
+    made = Case(SshSubstrate(), tmp_path / "run")
+    made.options["hosts"] = ssh_home.hosts(5)
+    return made
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 """Undo what dead runs left behind: their processes, and their directories outside the store.
 
 A run is dead when its link lies in the state directory and the tool that wrote it no longer runs
-(pid and start time, in this boot).  Its leftovers are found in three ways, none by a name:
+(pid and start time, in this boot).  Its leftovers are found in these ways, none by a name:
 
 - by the journal: a process whose pid, start time and session are in a ``done`` record;
 - by the engine's labels: containers, networks and volumes, where the journal says that a run made any;
+- on the hosts that the journal names, reached by SSH: by the label, as here;
 - by the label: a process whose environment holds the run's label exactly, in a session other than
   the healer's own whose leader holds it too or is gone.  This settles an intent without ``done``,
   and children of nodes.
@@ -26,7 +27,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -42,6 +43,7 @@ _WAIT_S = 5.0
 _GRACE_S = 1.0
 _FRESH_NS = 10_000_000_000
 _IN_ENGINE = ("make-network", "make-volume", "make-container")
+_ON_HOSTS = ("use-host", "start-remote")
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +65,7 @@ class HealReport(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         ended: orphans that no longer run.
-        removed: directories, containers, networks and volumes that were removed.
+        removed: directories, here or on hosts, containers, networks and volumes that were removed.
         healed: labels of runs of which nothing is left now.
         alive: labels of runs that were left alone, because their tool runs.
         left: one line for each thing that could not be undone.
@@ -149,6 +151,9 @@ def _heal_run(link: RunLink, work: _Work) -> bool:
         _end_processes(link.label, acts, work)
     if any(act.name in _IN_ENGINE and not act.undone for act in acts.values()):
         _clear_engine(link.label, acts, work)
+    used = [act for act in acts.values() if act.name in _ON_HOSTS and not act.undone]
+    if used:
+        _clear_hosts(link.label, used, work)
     for act in acts.values():
         path = act.fields.get("target")
         if act.name != "make-directory" or act.undone or not isinstance(path, str):
@@ -178,6 +183,25 @@ def _clear_engine(label: str, acts: Mapping[int, Act], work: _Work) -> None:
         removed, left = remove_labelled(label, url)
         work.removed.extend(removed)
         work.left.extend(left)
+
+
+def _clear_hosts(label: str, used: Sequence[Act], work: _Work) -> None:
+    """End and remove what the run left on its hosts; one that cannot be reached stays to be healed."""
+    try:
+        from splitbrain.substrates.ssh.heal import clear_hosts
+    except ImportError:
+        hosts = ", ".join(sorted({str(act.fields.get("host")) for act in used}))
+        work.left.append(
+            f"{hosts}, hosts of run {label}: the package paramiko is missing: "
+            "pip install 'splitbrain[ssh]'"
+        )
+        return
+    cleared, left = clear_hosts(label, [act.fields for act in used])
+    for host, swept in cleared.items():
+        what = f"a process on {host}"
+        work.ended.extend(Ended(label=label, pid=pid, what=what) for pid in swept.ended)
+        work.removed.extend(f"{host}: {path}" for path in swept.removed)
+    work.left.extend(left)
 
 
 def _end_processes(label: str, acts: Mapping[int, Act], work: _Work) -> None:
