@@ -55,6 +55,25 @@ def main() -> None:
 @click.option("--system", default="minitikv", show_default=True)
 @click.option("--on", "substrate", default="local", show_default=True, help="Where nodes live.")
 @click.option("--nodes", type=int, default=5, show_default=True, help="Number of nodes.")
+@click.option(
+    "--node", "hosts", multiple=True, metavar="HOST", help="ssh: a node's [user@]host[:port]."
+)
+@click.option("--hosts", "hosts_file", metavar="FILE", help="ssh: your hosts, one a line.")
+@click.option(
+    "--yes-i-own-these-hosts", "own", is_flag=True, help="ssh: what runs there may be hurt."
+)
+@click.option(
+    "--compose",
+    metavar="PROJECT",
+    help="Docker: test the containers of this compose project; they are given back as they were.",
+)
+@click.option(
+    "--container",
+    "containers",
+    multiple=True,
+    metavar="NAME",
+    help="Docker: test containers that are there already, each a node.",
+)
 @click.option("--concurrency", default="10", show_default=True, help="Workers: 10, or 2n.")
 @click.option(
     "--rate",

@@ -69,7 +69,9 @@ SUBSTRATE_OPTIONS: Mapping[str, str] = {
     "publish": "docker: true lets clients dial published ports of 127.0.0.1",
     "hosts": "ssh: the hosts, as --node and --hosts make it: 'n1=user@host own=yes; n2=...'",
     "remote-dir": "ssh: directory on the hosts for the run's own (default one in /tmp)",
-    "port": "ssh: port at which each node listens (20160)",
+    "port": "ssh: port at which each node listens (20160); docker: where attached containers do",
+    "compose": "docker: test the containers of this compose project, as --compose does",
+    "containers": "docker: test these containers, joined by commas, as --container does",
     "packets": "docker: host or container: where links' faults are made (host where root)",
 }
 

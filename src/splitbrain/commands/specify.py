@@ -24,21 +24,23 @@ def make_spec(given: Mapping[str, Any], catalog: Catalog) -> TestSpec:
         RequestError: a word that means nothing, or an unknown name.
         Unsupported: a schedule's fault that is not possible here.
     """
-    if given["nodes"] < 1:
-        raise RequestError(f"--nodes {given['nodes']} must be at least 1")
+    options = {**options_of(given["options"]), **attach_options(given)}
+    nodes = attached_nodes(options, given) or numbered_nodes(given["nodes"])
     seed = given["seed"]
+    options = {**options_of(given["options"]), **_hosts(given)}
+    nodes = _nodes(given, options)
     spec = TestSpec(
         workload=given["workload"],
         system=given["system"],
         substrate=given["substrate"],
-        nodes=tuple(f"n{i + 1}" for i in range(given["nodes"])),
-        concurrency=concurrency_of(given["concurrency"], given["nodes"]),
+        nodes=nodes,
+        concurrency=concurrency_of(given["concurrency"], len(nodes)),
         rate_hz=given["rate"],
         time_limit_s=given["time_limit"],
         nemesis_interval_s=given["nemesis_interval"],
         seed=secrets.randbelow(1_000_000) if seed is None else seed,
         bugs=tuple(dict.fromkeys(given["bugs"])),
-        options=options_of(given["options"]),
+        options=options,
         load=given["load"],
     )
     make_system(
@@ -58,6 +60,85 @@ def make_spec(given: Mapping[str, Any], catalog: Catalog) -> TestSpec:
         find_schedule(given["faults"], spec, catalog), spec, catalog, skip=skip
     )
     return msgspec.structs.replace(spec, schedule=schedule, left_out=left_out)
+
+
+def numbered_nodes(count: int) -> tuple[str, ...]:
+    """The names of nodes that a run makes."""
+    if count < 1:
+        raise RequestError(f"--nodes {count} must be at least 1")
+    return tuple(f"n{i + 1}" for i in range(count))
+
+
+def attach_options(given: Mapping[str, Any]) -> dict[str, str]:
+    """What ``--compose`` and ``--container`` stand for.
+
+    >>> attach_options({"compose": None, "containers": ("a", "b")})
+    {'containers': 'a,b'}
+    """
+    options = {}
+    if given.get("compose"):
+        options["compose"] = str(given["compose"])
+    if given.get("containers"):
+        options["containers"] = ",".join(given["containers"])
+    return options
+
+
+def attached_nodes(
+    options: Mapping[str, str | int | float | bool], given: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """The nodes of containers that are there already; none if the test does not ask for such.
+
+    Raises:
+        RequestError: the words do not go together, or name no container.
+        HostError: no engine answers, or these containers cannot be nodes.
+    """
+    if not options.keys() & {"compose", "containers"}:
+        return ()
+    if given["substrate"] != "docker":
+        raise RequestError(
+            f"--compose and --container go with --on docker, not with --on {given['substrate']}"
+        )
+    from splitbrain.substrates.docker.attached import node_names
+
+    names = node_names(TestSpec(workload="", options=options))
+    if given["nodes"] not in (len(names), len(TestSpec(workload="").nodes)):
+        raise RequestError(
+            f"--nodes {given['nodes']}: these containers are {len(names)} nodes; leave --nodes out"
+        )
+    return names
+
+
+def _hosts(given: Mapping[str, Any]) -> dict[str, str]:
+    """The option ``hosts`` of ``--node`` and ``--hosts``, if any is given.
+
+    Raises:
+        RequestError: they are not for ``--on ssh``, a host is malformed, or not the user's own.
+    """
+    nodes, file, own = given.get("hosts", ()), given.get("hosts_file"), bool(given.get("own"))
+    if (nodes or file or own) and given["substrate"] != "ssh":
+        raise RequestError(
+            "--node, --hosts and --yes-i-own-these-hosts go with --on ssh; leave them out"
+        )
+    if not (nodes or file):
+        return {}
+    from splitbrain.substrates.ssh.hosts import choose_hosts
+
+    return {"hosts": choose_hosts(nodes, file, own=own)}
+
+
+def _nodes(given: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[str, ...]:
+    """The nodes' names: n1, n2 ...; on ssh those of its hosts."""
+    count = given["nodes"]
+    if given["substrate"] != "ssh" or "hosts" not in options:
+        return tuple(f"n{i + 1}" for i in range(count))
+    from splitbrain.substrates.ssh.hosts import split_hosts
+
+    names = tuple(entry.name for entry in split_hosts(str(options["hosts"])))
+    if count not in (len(names), len(TestSpec(workload="").nodes)):
+        raise RequestError(
+            f"--nodes {count}, but {len(names)} hosts: each is a node; leave --nodes out"
+        )
+    return names
 
 
 def faults_of(text: str) -> tuple[str, ...]:

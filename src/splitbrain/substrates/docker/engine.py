@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import docker.errors
 import requests.exceptions
@@ -19,9 +19,10 @@ import requests.exceptions
 import docker
 from splitbrain.errors import HostError
 from splitbrain.substrates.docker.image.engine import reason
-from splitbrain.substrates.docker.names import RUN
 
 __all__ = ["Engine", "News"]
+
+T = TypeVar("T")
 
 
 class Engine:
@@ -48,8 +49,23 @@ class Engine:
 
     def call_now(self, method: str, /, *args: Any, **kwargs: Any) -> Any:
         """The same, where waiting is no harm."""
+        return self._told(method, getattr(self.client.api, method), args, kwargs)
+
+    async def do(self, act: Callable[..., T], /, *args: Any) -> T:
+        """``act(api, *args)`` with the low-level client, for what takes more than one call.
+
+        Raises:
+            FileNotFoundError, HostError: as ``call``.
+        """
+        made: T = await asyncio.to_thread(
+            self._told, act.__name__, act, (self.client.api, *args), {}
+        )
+        return made
+
+    @staticmethod
+    def _told(method: str, how: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         try:
-            return getattr(self.client.api, method)(*args, **kwargs)
+            return how(*args, **kwargs)
         except docker.errors.NotFound as error:
             raise FileNotFoundError(reason(error)) from error
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
@@ -61,25 +77,25 @@ class Engine:
 
 
 class News:
-    """The engine's events of one run's containers, each handed on by the event loop.
+    """The engine's events of some containers, each handed on by the event loop.
 
     Args:
+        which: the engine's filters: ``label`` or ``container``, and a list of their values.
         hear: called with (container id, action, attributes); actions are ``die`` and ``oom``.
     """
 
     def __init__(
-        self, engine: Engine, label: str, hear: Callable[[str, str, Mapping[str, str]], None]
+        self,
+        engine: Engine,
+        which: Mapping[str, Sequence[str]],
+        hear: Callable[[str, str, Mapping[str, str]], None],
     ) -> None:
         self._hear = hear
         self._loop = asyncio.get_running_loop()
         self._stream = engine.call_now(
             "events",
             decode=True,
-            filters={
-                "type": "container",
-                "label": f"{RUN}={label}",
-                "event": ["die", "oom"],
-            },
+            filters={"type": "container", "event": ["die", "oom"], **which},
         )
         self._thread = threading.Thread(target=self._read, name="docker-events", daemon=True)
         self._thread.start()

@@ -27,6 +27,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         keep_data: ``keep-data=true``: copy the nodes' data into the run directory at the end.
         publish: ``publish=true``: a port of 127.0.0.1 leads to each node, and clients use it.
         packets: ``packets=auto|host|container``: where the agents of the links run.
+        compose: ``compose=PROJECT``: the nodes are the containers of this compose project.
+        containers: ``containers=NAME,...``: the nodes are these containers.
+        port: ``port=8000``: where attached containers listen; 0 for the one that they expose.
     """
 
     image: str = ""
@@ -35,6 +38,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     keep_data: bool = False
     publish: bool = False
     packets: str = "auto"
+    compose: str = ""
+    containers: tuple[str, ...] = ()
+    port: int = 0
+
+    @property
+    def attached(self) -> bool:
+        """True if the nodes are containers that are there already."""
+        return bool(self.compose or self.containers)
 
     @classmethod
     def of(cls, spec: TestSpec) -> Options:
@@ -48,14 +59,42 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             raise RequestError(
                 f"option packets={packets!r}: choose one of {', '.join(PACKETS)}"
             )
-        return cls(
+        made = cls(
             image=str(spec.options.get("image", "")),
             memory=memory_bytes(str(spec.options.get("memory", ""))),
             cpus=_cpus(spec.options.get("cpus", 0.0)),
             keep_data=flag(spec, "keep-data", default=False),
             publish=flag(spec, "publish", default=False),
             packets=packets,
+            compose=str(spec.options.get("compose", "")),
+            containers=_names(str(spec.options.get("containers", ""))),
+            port=_port(spec.options.get("port", 0)),
         )
+        made.check()
+        return made
+
+    def check(self) -> None:
+        """Refuse what has no meaning together.
+
+        Raises:
+            RequestError: two of them contradict each other.
+        """
+        if self.compose and self.containers:
+            raise RequestError(
+                "--compose and --container each say which nodes there are: use one"
+            )
+        if not self.attached:
+            if self.port:
+                raise RequestError(
+                    f"option port={self.port} goes with --compose or --container; leave it out"
+                )
+            return
+        for name in ("image", "memory", "cpus", "publish", "keep_data"):
+            if getattr(self, name):
+                raise RequestError(
+                    f"option {name.replace('_', '-')} is for containers that a run makes; those of "
+                    "--compose and --container stay as they are: leave it out"
+                )
 
 
 def memory_bytes(text: str) -> int:
@@ -74,6 +113,16 @@ def memory_bytes(text: str) -> int:
     if size < _LEAST:
         raise RequestError(f"option memory={text!r}: choose a size such as 256m, at least 6m")
     return size
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in (part.strip() for part in text.split(",")) if name)
+
+
+def _port(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 65_535:
+        raise RequestError(f"option port={value!r}: choose a number from 1 to 65535")
+    return value
 
 
 def _cpus(value: object) -> float:

@@ -28,6 +28,19 @@ __all__ = ["DockerSubstrate"]
 
 T = TypeVar("T")
 
+_ORDERS = (
+    "the program of a container that was there already takes no orders of ours: leave it out"
+)
+_LIMITS = "the limits of containers that were there already stay as they are: leave it out"
+_NOT_OURS = (
+    ("clock", _ORDERS),
+    ("disk", _ORDERS),
+    ("power", _ORDERS),
+    ("cpu", _LIMITS),
+    ("oom", _LIMITS),
+)
+"""Parts of the names of faults that attached containers cannot have, and why."""
+
 _OF_LINKS = (
     Fault.PARTITION,
     Fault.ONE_WAY,
@@ -91,13 +104,14 @@ class DockerSubstrate:
         return _missing()
 
     def impossible(self, spec: TestSpec) -> Mapping[Fault, str]:
-        """Nothing: no option takes a fault away.
+        """Containers that are there already take no orders, and keep their limits.
 
         Raises:
             RequestError: an option of the substrate is malformed.
         """
-        Options.of(spec)
-        return {}
+        if not Options.of(spec).attached:
+            return {}
+        return {fault: why for fault in Fault for part, why in _NOT_OURS if part in str(fault)}
 
     def run(self, main: Callable[[], Awaitable[T]]) -> T:
         """Run ``main`` to its end on a new asyncio event loop."""
@@ -110,10 +124,14 @@ class DockerSubstrate:
             HostError: the package docker is missing, no engine answers, or it refuses.
             RequestError: an option of the substrate is malformed.
         """
-        Options.of(site.spec)
+        options = Options.of(site.spec)
         await asyncio.to_thread(heal)
         client = await asyncio.to_thread(connect)
-        # Without the package docker there is no such module; ``connect`` has said so.
+        # Without the package docker there are no such modules; ``connect`` has said so.
+        if options.attached:
+            from splitbrain.substrates.docker.attach import open_attached
+
+            return await open_attached(site, client)
         from splitbrain.substrates.docker.testbed import open_testbed
 
         return await open_testbed(site, client)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from docker import DockerClient
 from splitbrain.contracts.testbed import Site
 from splitbrain.errors import HostError
+from splitbrain.substrates.docker.agents import agent_argv, by_host
 from splitbrain.substrates.docker.engine import Engine, News
 from splitbrain.substrates.docker.image import ensure
 from splitbrain.substrates.docker.names import (
     PORT,
+    RUN,
     address_of,
     free_subnets,
     gateway_of,
@@ -31,16 +33,15 @@ from splitbrain.substrates.docker.node import (
     Plan,
 )
 from splitbrain.substrates.docker.options import Options
-from splitbrain.substrates.packets.client import Agent, namespace_argv
+from splitbrain.substrates.packets.client import Agent
 from splitbrain.substrates.packets.net import PacketNet
 from splitbrain.substrates.real.host import Paths
 from splitbrain.substrates.real.places import HeldPort, Places
 from splitbrain.substrates.real.testbed import RealTestbed
 
-__all__ = ["DockerTestbed", "open_testbed"]
+__all__ = ["DockerTestbed", "open_testbed", "opened"]
 
 _TRIES = 8
-_AGENT = ("-m", "splitbrain.substrates.agent")
 
 
 class DockerTestbed(RealTestbed[DockerNode]):
@@ -69,7 +70,7 @@ class DockerTestbed(RealTestbed[DockerNode]):
             label=self.site.label,
             journal=self.site.journal,
         )
-        self._news = News(self._engine, self.site.label, self._hear)
+        self._news = News(self._engine, {"label": [f"{RUN}={self.site.label}"]}, self._hear)
         await asyncio.gather(*(node.host.prepare() for node in self._nodes.values()))
         self.follow()
 
@@ -145,16 +146,11 @@ class DockerTestbed(RealTestbed[DockerNode]):
 
     async def _start_agent(self, node: str, container: str, pid: int) -> Agent:
         """From this machine where we are root; else from a helper that shares the namespace."""
-        by_host = self._options.packets != "container" and os.geteuid() == 0
-        argv: Sequence[str] = (
-            namespace_argv(pid)
-            if by_host
-            else (
-                *("docker", "run", "--rm", "-i", f"--network=container:{container}"),
-                *("--cap-add=NET_ADMIN", "--cap-add=NET_RAW", "--user=0"),
-                *(f"--label={k}={v}" for k, v in labels(self.site.label, node).items()),
-                *("--entrypoint=python3", self._image, *_AGENT),
-            )
+        argv = agent_argv(
+            container,
+            pid,
+            image="" if by_host(self._options.packets) else self._image,
+            marks=labels(self.site.label, node),
         )
         return await Agent.start(
             argv,
@@ -249,6 +245,9 @@ def _routes() -> list[str]:
     return found
 
 
+T = TypeVar("T", bound=DockerTestbed)
+
+
 async def open_testbed(site: Site, client: DockerClient) -> DockerTestbed:
     """Make everything but the containers; on failure nothing is left.
 
@@ -264,6 +263,11 @@ async def open_testbed(site: Site, client: DockerClient) -> DockerTestbed:
     except BaseException:
         engine.close()
         raise
+    return await opened(testbed)
+
+
+async def opened(testbed: T) -> T:
+    """The testbed once it is open; on failure nothing of it is left."""
     try:
         await testbed.open()
     except BaseException:
