@@ -17,6 +17,7 @@ What is not cut is given back as the object that it was, so ``brief(v) is v`` sa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -40,6 +41,7 @@ NAME_MAX = 200
 
 _SENTENCE_MAX = 4_000
 _STATS_MAX = 20_000
+_PLAIN = re.compile("[ !#$%(-;=?-~]*")
 _DEPTH_MAX = 12
 _LEAST = 24
 """Less room than this is no use: what would stand there is counted instead."""
@@ -47,11 +49,13 @@ _FAIR = 20
 """Among how many items, at most, room is shared out; later ones have what these leave."""
 _BITS_MAX = 1_024
 _BETWEEN = 2
+_QUOTES = 10
+"""Bytes of the two quotes around a text in a list, escaped."""
 
 
 def size_of(text: str) -> int:
     """Bytes of ``text`` in a page."""
-    if text.isascii() and text.isalnum():
+    if _PLAIN.fullmatch(text):
         return len(text)
     return len(str(escape(visible(text))).encode("utf-8", "backslashreplace"))
 
@@ -61,9 +65,10 @@ def cut(text: str, room: int, unit: str = "characters", length: int | None = Non
     if len(text) <= room and (len(text) * 12 <= room or size_of(text) <= room):
         return text
     mark = f"\u2026 ({count(len(text) if length is None else length)} {unit})"
-    head = text[: max(room - len(mark), room // 2)]
-    while (size := size_of(head)) > room:
-        head = head[: min(len(head) - 1, len(head) * room // size)]
+    most = max(room - len(mark), room // 2)
+    head = text[:most]
+    while (size := size_of(head)) > most:
+        head = head[: min(len(head) - 1, len(head) * most // size)]
     return head + mark
 
 
@@ -99,10 +104,10 @@ def _brief(value: Any, room: int, depth: int) -> tuple[Any, int]:
         return _pairs(value, room, depth)
     else:
         return _items(value, room, depth)
-    return text, size_of(text)
+    return text, size_of(text) + _QUOTES
 
 
-_CONTAINERS = (Mapping, list, tuple, set, frozenset)
+_CONTAINERS = (list, dict, tuple, set, frozenset, Mapping)
 
 
 def _repr(value: Any) -> str:
@@ -114,13 +119,13 @@ def _repr(value: Any) -> str:
 
 def _size(value: Any, room: int, depth: int) -> int:
     """Bytes of a value; a number above ``room`` as soon as that is sure."""
-    if value is None or isinstance(value, float):
-        return 5
+    if isinstance(value, str):
+        return len(value) if len(value) > room else size_of(value) + _QUOTES
     if isinstance(value, int):
         bits = value.bit_length()
         return bits // 3 + 1 if bits <= _BITS_MAX else room + 1
-    if isinstance(value, str):
-        return len(value) if len(value) > room else size_of(value)
+    if value is None or isinstance(value, float):
+        return 5
     if isinstance(value, bytes | bytearray):
         return 2 * len(value)
     if not isinstance(value, _CONTAINERS):
@@ -152,34 +157,37 @@ def _shares(number: int, room: int) -> Iterator[tuple[int, list[int]]]:
         left -= took[0] + _BETWEEN
 
 
-def _items(value: Any, room: int, depth: int) -> tuple[list[Any], int]:
-    out, total = [], _BETWEEN
+def _items(value: Any, room: int, depth: int) -> tuple[Any, int]:
+    out: list[Any] = []
+    total, whole = _BETWEEN, True
     for item, (share, took) in zip(value, _shares(len(value), room), strict=False):
         shown, took[0] = _brief(item, share, depth - 1)
+        whole = whole and shown is item
         out.append(shown)
         total += took[0] + _BETWEEN
     more = len(value) - len(out)
-    return out + ([f"\u2026 ({count(more)} more)"] if more else []), total + (
-        _LEAST * bool(more)
-    )
+    if more:
+        return [*out, f"\u2026 ({count(more)} more)"], total + _LEAST
+    return (value if whole else out), total
 
 
-def _pairs(value: Mapping[Any, Any], room: int, depth: int) -> tuple[dict[Any, Any], int]:
+def _pairs(value: Mapping[Any, Any], room: int, depth: int) -> tuple[Any, int]:
     out: dict[Any, Any] = {}
-    total = _BETWEEN
+    total, whole = _BETWEEN, True
     for (name, item), (share, took) in zip(
         value.items(), _shares(len(value), room), strict=False
     ):
-        known = _brief(name, min(NAME_MAX, share), 0)[0]
+        known, size = _brief(name, min(NAME_MAX, share), 0)
         if known in out:  # two long names may begin alike
             known = f"{known} {len(out) + 1}"
         out[known], took[0] = _brief(item, share, depth - 1)
-        took[0] += size_of(str(known)) + _BETWEEN
+        whole = whole and known is name and out[known] is item
+        took[0] += size + _BETWEEN
         total += took[0] + _BETWEEN
     more = len(value) - len(out)
-    return out | ({"\u2026": f"({count(more)} more)"} if more else {}), total + _LEAST * bool(
-        more
-    )
+    if more:
+        return out | {"\u2026": f"({count(more)} more)"}, total + _LEAST
+    return (value if whole else out), total
 
 
 def _light(value: Any) -> bool:

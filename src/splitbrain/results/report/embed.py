@@ -30,8 +30,15 @@ Ints = npt.NDArray[np.int64]
 _TEXT_BUDGET = 6_000_000
 """Bytes of values in a page, before compression; long values are cut to keep to it."""
 
-_SHORTEST = 32
-_LONG_ENOUGH = 80
+_SHORTEST = 48
+_LONG = 400
+"""Room of a value at first, however many operations there are."""
+
+_NAMES_WHOLE = 80
+"""While values have that much room, names are not cut."""
+
+_PART = 1_000
+_FAR_BEYOND = 2.5
 _ABSENT = -1
 
 
@@ -56,7 +63,7 @@ class _Texts:
         self._places: dict[str, int] = {}
         self._known: dict[Any, int] = {}
         self._length_max = length_max
-        self._name_max = NAME_MAX if length_max >= _LONG_ENOUGH else length_max
+        self._name_max = NAME_MAX if length_max >= _NAMES_WHOLE else length_max
 
     def text(self, text: str) -> int:
         place = self._places.get(text)
@@ -128,21 +135,37 @@ def pack(frame: Frame, workers: Ints, choice: Callable[[int], Sample], room: int
     """
     limit = LIMIT
     chosen = choice(limit)
-    length = max(_LONG_ENOUGH, min(VALUE_MAX, _TEXT_BUDGET // max(1, 2 * len(chosen.rows))))
-    while True:
-        text = columns_text(frame, chosen, workers, length)
-        share = room / max(1, len(text))
-        if share >= 1 or (length <= _SHORTEST and limit <= 1):
-            return Packed(text, chosen)
-        if length > _SHORTEST:
-            # Names and numbers take their part too, so values shrink by more than the share.
-            length = max(_SHORTEST, int(length * share * 0.7))
-        else:
-            limit = int(min(limit, len(chosen.rows)) * share * 0.9)
+    rows = max(1, len(chosen.rows))
+    length = max(_LONG, min(VALUE_MAX, _TEXT_BUDGET // (2 * rows)))
+    part = _part(chosen)
+    # A part of the operations tells how the whole will shrink, at a fraction of the cost.
+    scale = rows / max(1, len(part.rows)) / _FAR_BEYOND
+    while (
+        length > _SHORTEST and scale * len(_columns_text(frame, part, workers, length)) > room
+    ):
+        length = max(_SHORTEST, length // 2)
+    text = _columns_text(frame, chosen, workers, length)
+    while len(text) > room and limit > 1:
+        part = _part(chosen)
+        whole = len(text) / len(_columns_text(frame, part, workers, length))
+        share, aim = 1.0, 0.92 * room
+        while share * aim < len(text) and length > _SHORTEST:
+            length = max(_SHORTEST, length * 3 // 4)
+            share = len(text) / (whole * len(_columns_text(frame, part, workers, length)))
+        if share * aim < len(text):
+            limit = int(min(limit, len(chosen.rows)) * share * aim / len(text))
             chosen = choice(limit)
+        text = _columns_text(frame, chosen, workers, length)
+    return Packed(text, chosen)
 
 
-def columns_text(frame: Frame, sample: Sample, workers: Ints, length: int) -> str:
+def _part(sample: Sample) -> Sample:
+    """An even part of a sample."""
+    step = max(1, len(sample.rows) // _PART)
+    return Sample(rows=sample.rows[::step], even=sample.even[::step])
+
+
+def _columns_text(frame: Frame, sample: Sample, workers: Ints, length: int) -> str:
     """Columns of the sample's operations, values of at most ``length`` bytes, packed."""
     rows = sample.rows
     texts = _Texts(length)
