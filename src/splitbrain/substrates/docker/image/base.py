@@ -153,8 +153,9 @@ def make_tarball(path: Path) -> None:
     words = ["--variant=minbase", f"--include={','.join(_PACKAGES)}", _SUITE, str(root)]
     leave = [f"--exclude={pattern}" for pattern in _LEFT_OUT]
     try:
-        # Its own mount namespace: whatever happens to debootstrap, its mounts end with it.
-        _run(["unshare", "--mount", "debootstrap", *words, _host_mirror()])
+        # In namespaces of its own: whatever happens to it, its mounts and processes end with it.
+        alone = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+        _run([*alone, "debootstrap", *words, _host_mirror()])
         _run(["tar", "-cz", "--numeric-owner", *leave, "-f", str(packed), "-C", str(root), "."])
         packed.rename(path)
     finally:

@@ -11,7 +11,8 @@ import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from textwrap import shorten
+from typing import IO, TYPE_CHECKING, Any, TypeGuard
 
 import msgspec
 
@@ -111,10 +112,12 @@ def build(
         HostError: no base, no wheels, no Python in the base, or a step of the build failed.
     """
     tag = tag or default_tag()
+    if not no_cache and _serves(there := find(client, tag=tag), base):
+        return there
     with _alone(cache_directory()) as cache:
         source = read_source()
         there = _find(client, tag, source.digest)
-        if there and there.current and not no_cache and base in (None, there.base):
+        if not no_cache and _serves(there, base):  # another process has built it meanwhile
             return there
         progress = Progress(told)
         chosen = bases.choose(client, base, cache, progress)
@@ -128,9 +131,12 @@ def build(
             _build(client, context, chosen, tag, no_cache, progress)
         made = _find(client, tag, source.digest)
         assert made is not None, f"{tag} was built and is not there"
-        if there and there.id != made.id:
-            _drop(client, there)
+        _sweep(client)
     return made
+
+
+def _serves(there: ImageInfo | None, base: str | None) -> TypeGuard[ImageInfo]:
+    return there is not None and there.current and base in (None, there.base)
 
 
 @contextlib.contextmanager
@@ -260,15 +266,17 @@ def _follow(
         line = " ".join(str(event.get("stream", "")).split())
         if line.startswith("Step "):
             step.close()
-            step.enter_context(progress.step("build", line.removeprefix("Step ")[:72]))
+            words = line.removeprefix("Step ").replace(" : ", " ", 1)
+            step.enter_context(progress.step("build", shorten(words, 68, placeholder=" ...")))
         elif line and not line.startswith("--->"):
             last = line
 
 
-def _drop(client: DockerClient, old: ImageInfo) -> None:
-    """Remove the image that has lost its tag to the new one, unless a container still needs it."""
+def _sweep(client: DockerClient) -> None:
+    """Remove our images that have lost their tag to a newer one, unless containers need them."""
     import docker
 
     with contextlib.suppress(docker.errors.APIError):
-        if not client.images.get(old.id).tags:
-            client.images.remove(old.id)
+        for old in client.images.list(filters={"dangling": True, "label": SOURCE}):
+            with contextlib.suppress(docker.errors.APIError):
+                client.images.remove(str(old.id))
