@@ -10,6 +10,7 @@ import msgspec
 
 from splitbrain.catalog import Catalog, inside_model, make_system
 from splitbrain.commands.fitting import fit
+from splitbrain.commands.hosts import host_nodes, host_options
 from splitbrain.commands.schedule import find_schedule
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.errors import RequestError
@@ -24,11 +25,10 @@ def make_spec(given: Mapping[str, Any], catalog: Catalog) -> TestSpec:
         RequestError: a word that means nothing, or an unknown name.
         Unsupported: a schedule's fault that is not possible here.
     """
-    options = {**options_of(given["options"]), **attach_options(given)}
-    nodes = attached_nodes(options, given) or numbered_nodes(given["nodes"])
+    options = {**options_of(given["options"]), **attach_options(given), **host_options(given)}
+    nodes = attached_nodes(options, given) or host_nodes(options, given)
+    nodes = nodes or numbered_nodes(given["nodes"])
     seed = given["seed"]
-    options = {**options_of(given["options"]), **_hosts(given)}
-    nodes = _nodes(given, options)
     spec = TestSpec(
         workload=given["workload"],
         system=given["system"],
@@ -104,39 +104,6 @@ def attached_nodes(
     if given["nodes"] not in (len(names), len(TestSpec(workload="").nodes)):
         raise RequestError(
             f"--nodes {given['nodes']}: these containers are {len(names)} nodes; leave --nodes out"
-        )
-    return names
-
-
-def _hosts(given: Mapping[str, Any]) -> dict[str, str]:
-    """The option ``hosts`` of ``--node`` and ``--hosts``, if any is given.
-
-    Raises:
-        RequestError: they are not for ``--on ssh``, a host is malformed, or not the user's own.
-    """
-    nodes, file, own = given.get("hosts", ()), given.get("hosts_file"), bool(given.get("own"))
-    if (nodes or file or own) and given["substrate"] != "ssh":
-        raise RequestError(
-            "--node, --hosts and --yes-i-own-these-hosts go with --on ssh; leave them out"
-        )
-    if not (nodes or file):
-        return {}
-    from splitbrain.substrates.ssh.hosts import choose_hosts
-
-    return {"hosts": choose_hosts(nodes, file, own=own)}
-
-
-def _nodes(given: Mapping[str, Any], options: Mapping[str, Any]) -> tuple[str, ...]:
-    """The nodes' names: n1, n2 ...; on ssh those of its hosts."""
-    count = given["nodes"]
-    if given["substrate"] != "ssh" or "hosts" not in options:
-        return tuple(f"n{i + 1}" for i in range(count))
-    from splitbrain.substrates.ssh.hosts import split_hosts
-
-    names = tuple(entry.name for entry in split_hosts(str(options["hosts"])))
-    if count not in (len(names), len(TestSpec(workload="").nodes)):
-        raise RequestError(
-            f"--nodes {count}, but {len(names)} hosts: each is a node; leave --nodes out"
         )
     return names
 
