@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -229,6 +230,49 @@ def test_a_slow_link_and_a_rate_that_is_lowest(lab, tmp_path) -> None:
             await net.shape("b", (("n1", "n2"),), Shape(rate_kbps=9000))
             took_s = await transfer(lab, "n1", "n2", MEGABYTE[: 1 << 18], 30)
             assert 0.95 <= took_s < 5, "2.1 Mbit at 2 Mbit/s"
+
+    asyncio.run(body())
+
+
+def test_faults_may_come_and_go_under_traffic(lab, tmp_path) -> None:
+    names = ("n1", "n2", "n3", "client")
+    links = [(a, b) for a in names for b in names if a != b]
+    draw = random.Random(5)
+
+    def some_shape() -> Shape:
+        return Shape(
+            delay_ms=draw.choice([0, 1, 30]),
+            loss=draw.choice([0, 0.1]),
+            duplicate=draw.choice([0, 0.3]),
+            reorder=draw.choice([0, 0.3]),
+            rate_kbps=draw.choice([0, 0, 5000]),
+        )
+
+    async def talk() -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await transfer(lab, *draw.sample(names, 2), MEGABYTE[:200_000], 5)
+
+    async def body() -> None:
+        async with lab.net(tmp_path, nodes=("n1", "n2", "n3"), beat_ms=2) as net:
+            talking = [asyncio.create_task(talk()) for _ in range(3)]
+            for _ in range(100):
+                some = tuple(draw.sample(links, draw.randint(1, 6)))
+                name = draw.choice("abc")
+                act = draw.choice(("cut", "shape", "shape", "heal", "heal"))
+                if act == "cut":
+                    await net.cut(name, some)
+                elif act == "shape":
+                    await net.shape(name, some, some_shape())
+                else:
+                    await net.heal(draw.choice((None, name)))
+                await asyncio.sleep(draw.choice((0, 0.02)))
+            await net.heal()
+            for task in talking:
+                task.cancel()
+            ends = await asyncio.gather(*talking, return_exceptions=True)
+            assert [type(end) for end in ends] == [asyncio.CancelledError] * 3, ends
+            assert await net.reach(tuple(links), timeout_s=5) == dict.fromkeys(links, True)
 
     asyncio.run(body())
 
