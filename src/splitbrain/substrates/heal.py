@@ -5,6 +5,7 @@ A run is dead when its link lies in the state directory and the tool that wrote 
 
 - by the journal: a process whose pid, start time and session are in a ``done`` record;
 - by the engine's labels: containers, networks and volumes, where the journal says that a run made any;
+- borrowed containers, which the journal names: they get back the state in which they were found;
 - on the hosts that the journal names, reached by SSH: by the label, as here;
 - by the label: a process whose environment holds the run's label exactly, in a session other than
   the healer's own whose leader holds it too or is gone.  This settles an intent without ``done``,
@@ -43,6 +44,7 @@ _WAIT_S = 5.0
 _GRACE_S = 1.0
 _FRESH_NS = 10_000_000_000
 _IN_ENGINE = ("make-network", "make-volume", "make-container")
+_BORROW = "borrow-container"
 _ON_HOSTS = ("use-host", "start-remote")
 
 
@@ -66,6 +68,7 @@ class HealReport(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         ended: orphans that no longer run.
         removed: directories, here or on hosts, containers, networks and volumes that were removed.
+        returned: borrowed containers that are again what they were, and what was done to that end.
         healed: labels of runs of which nothing is left now.
         alive: labels of runs that were left alone, because their tool runs.
         left: one line for each thing that could not be undone.
@@ -73,6 +76,7 @@ class HealReport(msgspec.Struct, frozen=True, kw_only=True):
 
     ended: tuple[Ended, ...] = ()
     removed: tuple[str, ...] = ()
+    returned: tuple[str, ...] = ()
     healed: tuple[str, ...] = ()
     alive: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
@@ -83,6 +87,7 @@ class HealReport(msgspec.Struct, frozen=True, kw_only=True):
             f"run {it.label}: ended {it.what or 'a child'} (pid {it.pid})" for it in self.ended
         ]
         lines += [f"removed {path}" for path in self.removed]
+        lines += [f"gave back {what}" for what in self.returned]
         lines += [f"run {label}: healed" for label in self.healed]
         lines += [f"run {label}: still running, left alone" for label in self.alive]
         lines += [f"left: {problem}" for problem in self.left]
@@ -95,6 +100,7 @@ class _Work:
     def __init__(self) -> None:
         self.ended: list[Ended] = []
         self.removed: list[str] = []
+        self.returned: list[str] = []
         self.healed: list[str] = []
         self.alive: list[str] = []
         self.left: list[str] = []
@@ -103,6 +109,7 @@ class _Work:
         return HealReport(
             ended=tuple(self.ended),
             removed=tuple(self.removed),
+            returned=tuple(self.returned),
             healed=tuple(self.healed),
             alive=tuple(self.alive),
             left=tuple(self.left),
@@ -149,7 +156,8 @@ def _heal_run(link: RunLink, work: _Work) -> bool:
     problems = len(work.left)
     if link.boot == procfs.boot_id():
         _end_processes(link.label, acts, work)
-    if any(act.name in _IN_ENGINE and not act.undone for act in acts.values()):
+    open_ = {act.name for act in acts.values() if not act.undone}
+    if open_ & {*_IN_ENGINE, _BORROW}:
         _clear_engine(link.label, acts, work)
     used = [act for act in acts.values() if act.name in _ON_HOSTS and not act.undone]
     if used:
@@ -169,9 +177,9 @@ def _heal_run(link: RunLink, work: _Work) -> bool:
 
 
 def _clear_engine(label: str, acts: Mapping[int, Act], work: _Work) -> None:
-    """Remove what the run made in Docker, from the engine that its journal names."""
+    """Remove what the run made in Docker, from the engine that its journal names; return the rest."""
     try:
-        from splitbrain.substrates.docker.heal import remove_labelled
+        from splitbrain.substrates.docker.heal import remove_labelled, return_borrowed
     except ImportError:
         work.left.append(
             f"Docker objects of run {label}: the package docker is missing: "
@@ -183,6 +191,9 @@ def _clear_engine(label: str, acts: Mapping[int, Act], work: _Work) -> None:
         removed, left = remove_labelled(label, url)
         work.removed.extend(removed)
         work.left.extend(left)
+    returned, left = return_borrowed(label, acts.values())
+    work.returned.extend(returned)
+    work.left.extend(left)
 
 
 def _clear_hosts(label: str, used: Sequence[Act], work: _Work) -> None:
