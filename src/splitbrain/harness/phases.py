@@ -14,7 +14,7 @@ from splitbrain.harness.generator.lift import DONE, Answer, lift
 from splitbrain.harness.generator.pace import Stagger
 from splitbrain.history.op import NEMESIS, Op
 
-__all__ = ["Campaign", "Until", "directed", "paced", "unpaced"]
+__all__ = ["Campaign", "Until", "directed", "lateness_ns", "paced", "unpaced"]
 
 
 def paced(rate_hz: float, generator: Generator) -> Generator:
@@ -125,21 +125,33 @@ class Until(msgspec.Struct, frozen=True):
         return Until(self.end_ns, self.generator.update(test, ctx, event))
 
 
-def directed(schedule: Sequence[ScheduledFault]) -> Generator:
+def lateness_ns(schedule: Sequence[ScheduledFault], now_ns: int) -> int:
+    """By how much the first fault of a schedule comes too late if it begins now; 0 if it does not."""
+    return max(0, now_ns - min((fault.time_ns for fault in schedule), default=now_ns))
+
+
+def directed(schedule: Sequence[ScheduledFault], now_ns: int = 0) -> Generator:
     """Each fault at its time (or as soon after as the nemesis is free), in the order of times.
+
+    Where a system takes longer to be ready than the first fault can wait, all of them come later by
+    as much as that one: how far they are apart is what matters.
 
     >>> from splitbrain.harness.generator import invocations
     >>> kill = ScheduledFault(time_ns=5, f="start-kill", targets=("n1",), id="k1")
     >>> [(op.time_ns, op.f, op.value["fault"]) for op in invocations(directed([kill]))]
     [(5, 'start-kill', 'kill')]
+    >>> stop = ScheduledFault(time_ns=30, f="stop-kill", id="k1")
+    >>> [op.time_ns for op in invocations(directed([kill, stop], now_ns=7))]
+    [7, 32]
     """
+    later_ns = lateness_ns(schedule, now_ns)
     ordered = sorted(schedule, key=lambda fault: fault.time_ns)
     return lift(
         [
             {
                 "f": fault.f,
                 "process": NEMESIS,
-                "time_ns": fault.time_ns,
+                "time_ns": fault.time_ns + later_ns,
                 "value": {
                     "id": fault.id or f"{fault.f.partition('-')[2]}-at-{fault.time_ns}",
                     "fault": fault.f.partition("-")[2],

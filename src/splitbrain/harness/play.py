@@ -20,7 +20,7 @@ from splitbrain.harness.generator.lift import DONE, concat, lift
 from splitbrain.harness.generator.threads import clients, nemesis
 from splitbrain.harness.heal import OpenFaults, make_whole
 from splitbrain.harness.interpreter import Done, Interpreter, Invoke, Pseudo, WaitUntil
-from splitbrain.harness.phases import Campaign, Until, directed, paced, unpaced
+from splitbrain.harness.phases import Campaign, Until, directed, lateness_ns, paced, unpaced
 from splitbrain.harness.stage import Stage
 from splitbrain.harness.watch import Progress, Watch
 from splitbrain.harness.workers import Worker, one_line
@@ -97,11 +97,15 @@ class Run:
         self._mark("main")
         spec, workload = self._spec, self.stage.test.workload
         faults = [lift(package.generator) for package in self._packages]
+        now_ns = self._now()
+        late_s = lateness_ns(spec.schedule, now_ns) / 1e9
+        if late_s:
+            self.stage.say(f"ready late: all scheduled faults come {late_s:.3f} s later")
         campaign = Campaign(
             work=paced(spec.rate_hz, lift(workload.generator)),
-            faults=any_of(*faults, directed(spec.schedule)),
+            faults=any_of(*faults, directed(spec.schedule, now_ns)),
             final=lift(workload.final_generator),
-            end_ns=self._now() + round(spec.time_limit_s * 1e9),
+            end_ns=now_ns + round(spec.time_limit_s * 1e9),
         )
         await self._play(campaign)
         last = self._interpreter.generator
