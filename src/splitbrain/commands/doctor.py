@@ -52,7 +52,8 @@ def _substrate_rows(name: str, make: object) -> list[Row]:
     missing: Mapping[Fault, str] = substrate.missing
     reasons = {missing.get(fault, "") for fault in Fault}
     if not substrate.supports and len(reasons) == 1:
-        return [(f"--on {name}", "no", *reasons)]  # one reason for all is told once
+        (reason,) = reasons  # told once
+        return [(f"--on {name}", "no", reason)]
     rows = [(f"--on {name}", "yes", "")]
     if name in _BESIDES:
         rows.extend(_BESIDES[name]())
