@@ -62,9 +62,9 @@ def test_the_service_keeps_its_promise_and_each_fault_is_proven(tmp_path: Path) 
     assert code == 0, stdout
     assert printed(stdout) == printed(page)
     for fault in ("partition", "kill", "pause"):
-        proofs = told(recorded, f"start-{fault}")
-        assert proofs
-        assert all(proof["effective"] is True for proof in proofs), proofs
+        seen = [proof.get("effective") for proof in told(recorded, f"start-{fault}")]
+        assert True in seen
+        assert False not in seen
     assert not [op.error for op in recorded.history if op.process < 0 and op.error]
     history = (tmp_path / "store" / "latest" / "history.jsonl").read_text()
     shown = re.findall(r'^\{"effective".*\}$', PAGE, flags=re.MULTILINE)
