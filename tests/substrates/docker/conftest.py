@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from splitbrain.substrates.docker.image import connect, default_tag
+from tests.commands.conftest import Tool
+from tests.substrates.conftest import no_containers
 
-from ...commands.conftest import Tool
-from ..conftest import no_containers
 from .host_state import HostState, Made
 
 NODES = ("n1", "n2", "n3")

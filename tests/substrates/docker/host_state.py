@@ -71,7 +71,7 @@ def settings() -> dict[str, str]:
 
 def clock_s() -> float:
     """How far the wall clock is ahead of the monotonic one."""
-    return (time.time_ns() - time.monotonic_ns()) / 1e9  # noqa: TID251 - the machine's own clock
+    return (time.time_ns() - time.monotonic_ns()) / 1e9
 
 
 def _assert_alike(what: str, before: frozenset[str], now: frozenset[str]) -> None:
