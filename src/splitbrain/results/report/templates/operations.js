@@ -143,9 +143,9 @@ function detail(at) {
   const end = ops.e[at] > 0 ? ` and ${ops.i[at] + ops.e[at]}` : "";
   const rows = [
     ["events", `${ops.i[at]}${end}`], ["process", `${ops.p[at]} (worker ${ops.w[at]})`], ["node", text("n", at)],
-    ["f", text("f", at)], ["key", text("k", at)], ["argument", text("a", at)], ["result", text("r", at)],
+    ["f", text("f", at)], ["key", text("k", at)],
+    ["shortened; whole in", whole(at)], ["argument", text("a", at)], ["result", text("r", at)],
     ["outcome", OUTCOMES[ops.o[at]]], ["error", text("x", at)], ["more", text("g", at)],
-    ["shortened; whole in", whole(at)],
     ["invoked", seconds(startMs(at), 6)], ["answered", ops.d[at] < 0 ? "never" : seconds(stopMs(at), 6)],
     ["took", span(ops.d[at])], ["overlaps", `${rivals(at)} of the same key`],
     ["faults", bandsAt(startMs(at)).join("; ") || "none at its start"],
