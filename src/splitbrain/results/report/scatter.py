@@ -139,6 +139,16 @@ def _by_lane(frame: Frame, rows: Ints, lanes: Ints, column_ns: float) -> Ints:
     return np.sort(_thinned(cells, frame.outcome[rows]))
 
 
+def _few_in_lanes(
+    frame: Frame, rows: Ints, lanes: Ints, column_ns: float, most: int
+) -> tuple[Ints, int]:
+    """At most ``most`` of ``rows``, and by how much their cells are larger."""
+    (drawn,), coarser = _few_enough(
+        lambda c: [_by_lane(frame, rows, lanes, column_ns * c)], most
+    )
+    return rows[drawn], coarser
+
+
 def timeline_strip(
     frame: Frame,
     workers: Ints,
@@ -163,16 +173,10 @@ def timeline_strip(
     column_ns = max(1.0, horizon_ns / _COLUMNS)
     shown = np.flatnonzero(lanes < rows)
 
-    def few(places: Ints, most: int) -> tuple[Ints, int]:
-        (drawn,), coarser = _few_enough(
-            lambda c: [_by_lane(frame, places, lanes, column_ns * c)], most
-        )
-        return places[drawn], coarser
-
-    kept, coarser = few(shown, _MARKS_MAX)
+    kept, coarser = _few_in_lanes(frame, shown, lanes, column_ns, _MARKS_MAX)
     accused = np.asarray([row for row in suspects if lanes[row] < rows], np.int64)
     if len(accused) > _SUSPECTS_MAX:
-        accused, _ = few(accused, _SUSPECTS_MAX)
+        accused, _ = _few_in_lanes(frame, accused, lanes, column_ns, _SUSPECTS_MAX)
     stops = frame.stop_ns(horizon_ns)
     least_ns = column_ns * coarser * 0.9
     widths = np.maximum(stops[kept] - frame.start_ns[kept], least_ns) / 1e6
