@@ -143,6 +143,14 @@ def test_faults_that_need_a_control_socket_are_refused_before_the_start(asked: s
     assert everything == ("partition", "kill", "pause", "network")
 
 
+@pytest.mark.parametrize("missing", ["program", "client"])
+def test_a_system_that_lacks_a_part_is_refused(missing: str) -> None:
+    parts = {"name": "half", "program": Store.program, "client": Blocking}
+    half = type("Half", (ProgramSystem,), {k: v for k, v in parts.items() if k != missing})
+    with pytest.raises(RequestError, match="'half' needs a method program"):
+        half().validate(TestSpec(workload="register"))
+
+
 def test_kv_ops_come_by_their_shares_and_cas_asks_for_what_was_seen() -> None:
     ops = invocations(limit(3000, kv_ops(read=2, write=3, cas=1, keys=4)), concurrency=1)
     count = {f: sum(op.f == f for op in ops) for f in ("read", "write", "cas", "delete")}

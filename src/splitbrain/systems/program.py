@@ -41,7 +41,7 @@ from splitbrain.contracts.system import Bug, RunningSystem
 from splitbrain.contracts.testbed import Node, Program, Testbed
 from splitbrain.env import Pacer
 from splitbrain.env.random import Random
-from splitbrain.errors import HarnessError, NodeFailed, Unsupported
+from splitbrain.errors import HarnessError, NodeFailed, RequestError, Unsupported
 
 __all__ = ["ProgramSystem"]
 
@@ -90,7 +90,7 @@ class ProgramSystem:
             node: where: ``address`` to listen at, ``data_dir``, ``config_dir`` with the files.
             links: for each other node the address by which this one must dial it.
         """
-        raise HarnessError(f"system {self.name!r} has no method program(spec, node, links)")
+        raise NotImplementedError  # validate has refused such a class
 
     async def serves(self, address: str) -> bool:
         """Whether the node behind ``address`` is ready: by default, whether it accepts a connection."""
@@ -119,7 +119,17 @@ class ProgramSystem:
         return {"operation_timeout": self.op_timeout_s(spec)}
 
     def validate(self, spec: TestSpec) -> None:
-        """Refuse what a program that knows nothing of splitbrain cannot take part in."""
+        """Refuse what a program that knows nothing of splitbrain cannot take part in.
+
+        Raises:
+            RequestError: the class lacks a part.
+            Unsupported: a fault is asked for that needs the program's help.
+        """
+        if type(self).program is ProgramSystem.program or not hasattr(type(self), "client"):
+            raise RequestError(
+                f"system {self.name!r} needs a method program(self, spec, node, links) and a class "
+                "attribute client; see docs/own-service.md"
+            )
         asked = [*spec.nemesis, *(fault.f.partition("-")[2] for fault in spec.schedule)]
         for name in asked:
             if name.partition("-")[0] in _NEED_CONTROL:
