@@ -37,9 +37,8 @@ _SIZES: Mapping[str, Fault] = {
     "corrupt": Fault.CORRUPTION,
     "rate_kbps": Fault.RATE,
 }
-"""Any fault of the network may have any of these sizes; one above 0 needs its kind."""
+"""Any fault of links may have any of these sizes; one above 0 needs its kind."""
 
-_NETWORK = frozenset({"delay", "loss", "duplication", "reordering"})
 _NUMBERS: Mapping[str, tuple[str, ...]] = {
     "clock-jump": ("delta_ms",),
     "clock-strobe": ("delta_ms", "period_ms"),
@@ -160,7 +159,7 @@ def _needs(fault: ScheduledFault, nodes: tuple[str, ...]) -> frozenset[Fault]:
         one_way = cut is None and not fault.targets and parameters.get("shape") in ONE_WAY
         if one_way or any((j, i) not in set(links) for i, j in links):
             kinds.add(Fault.ONE_WAY)
-    elif word in _NETWORK:
+    else:
         links = tuple((i, j) for i, j in parameters.get("links") or ())
         kinds.update(kind for name, kind in _SIZES.items() if parameters.get(name, 0) > 0)
         if parameters.get("clients"):
@@ -224,10 +223,10 @@ def _parameter_problems(
     parameters = fault.parameters
     if word == "partition":
         yield from _partition_problems(parameters, nodes)
-    elif word in _NETWORK:
-        yield from _link_problems(parameters, nodes)
-        yield from _number_problems(word, parameters, [n for n in _SIZES if n in parameters])
-    elif word in _NUMBERS and fault.f.startswith("start-"):
+        return
+    yield from _link_problems(parameters, nodes)
+    yield from _number_problems(word, parameters, [n for n in _SIZES if n in parameters])
+    if word in _NUMBERS and fault.f.startswith("start-"):
         yield from _number_problems(word, parameters, _NUMBERS[word])
     elif word == "admin":
         action = str(parameters.get("action", "status"))
