@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from splitbrain.contracts.fault import Fault
 from splitbrain.contracts.journal import NullJournal
 from splitbrain.contracts.nemesis import Nemesis
 from splitbrain.contracts.spec import TestSpec
@@ -48,7 +49,8 @@ class Deaf:
 def deafened(testbed: Testbed) -> Testbed:
     """The testbed with injectors that do nothing; healing, starting and observing still work."""
     nodes = {
-        name: Deaf(node, ("kill", "power", "pause"), {}) for name, node in testbed.nodes.items()
+        name: Deaf(node, ("kill", "power", "pause", "starve", "throttle"), {})
+        for name, node in testbed.nodes.items()
     }
     parts = {
         "nodes": nodes,
@@ -225,6 +227,23 @@ def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
     def run(body: Body, **options: Any) -> None:
         options.setdefault("nodes", NODES[:3])
         on_stand(LocalSubstrate(), body, tmp_path / "run", **options)
+
+    return run
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Runs a body on three containers; skips, with the reason, where that is not possible."""
+    from splitbrain.substrates.docker.substrate import DockerSubstrate
+
+    substrate = DockerSubstrate()
+    if lacking := substrate.missing.get(Fault.OOM):
+        pytest.skip(f"docker: {lacking}")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+    def run(body: Body, **options: Any) -> None:
+        options.setdefault("nodes", NODES[:3])
+        on_stand(substrate, body, tmp_path / "run", **options)
 
     return run
 

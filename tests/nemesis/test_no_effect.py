@@ -21,6 +21,7 @@ from splitbrain.harness.record import MemoryRecorder
 from splitbrain.history.history import History
 from splitbrain.nemesis.packages import PACKAGES, SINGLE
 from splitbrain.nemesis.partition import SHAPES
+from splitbrain.substrates.sim import SimSubstrate
 
 from .conftest import DeafSubstrate, Stand, effects
 
@@ -125,7 +126,11 @@ def verdict(nemesis: str, *, deaf: bool, on: str = "sim", directory: str | None 
 
 
 @pytest.mark.parametrize(
-    "nemesis", [*PACKAGES, *(pytest.param(name, marks=pytest.mark.deep) for name in SINGLE)]
+    "nemesis",
+    [
+        *(name for name in PACKAGES if PACKAGES[name] & SimSubstrate.supports),
+        *(pytest.param(name, marks=pytest.mark.deep) for name in SINGLE),
+    ],
 )
 def test_a_whole_run_without_effect_is_unknown(nemesis: str) -> None:
     result = verdict(nemesis, deaf=True)

@@ -270,7 +270,7 @@ def _leaders(bands: Sequence[Band], nodes: Sequence[str]) -> dict[str, int]:
         leader = parameters.get("leader")
         if leader is None:
             continue
-        if band.fault in ("kill", "power", "pause"):
+        if band.fault in ("kill", "power", "pause", "oom"):
             hit += leader in (band.value.get("targets") or ())
         elif band.fault == "partition":
             cut_off += _isolated(leader, parameters.get("cut") or (), nodes)

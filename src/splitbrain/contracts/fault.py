@@ -30,6 +30,10 @@ class Fault(StrEnum):
     CLOCK_STROBE = "clock-strobe"
     CLOCK_DRIFT = "clock-drift"
     DISK_SLOW = "disk-slow"
+    CPU = "cpu"
+    """A node gets little processor time."""
+    OOM = "oom"
+    """The kernel kills a node for want of memory."""
     CLIENT_LINKS = "client-links"
     """The links between our clients and the nodes can be cut or shaped too."""
 

@@ -103,6 +103,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         monotonic_ns: the node's own monotonic clock, None if it did not answer.
         wall_ns: the node's own wall clock, None if it did not answer.
         base_wall_ns: the observer's wall clock at the reading.
+        throttled_ns: how long this incarnation was held back because its processor time was used up.
+        ended: of an absent one, how it ended, if something else than we can tell: ``out of memory``.
     """
 
     process: str
@@ -111,6 +113,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     base_wall_ns: int = 0
     monotonic_ns: int | None = None
     wall_ns: int | None = None
+    throttled_ns: int | None = None
+    ended: str = ""
 
 
 class ExecResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,6 +199,21 @@ class Node(Protocol):
 
     async def resume(self) -> None:
         """SIGCONT."""
+
+    async def throttle(self, cores: float | None) -> None:
+        """Let the node have so many cores at most, also after a restart; None: as at its start.
+
+        Raises:
+            Unsupported: the substrate cannot limit it.
+        """
+
+    async def starve(self) -> None:
+        """Take its memory until the kernel kills it; a restarted node has its memory again.
+
+        Raises:
+            Unsupported: the substrate cannot limit it.
+            HostError: the kernel did not kill it.
+        """
 
     async def control(
         self, verb: str, arguments: Mapping[str, Any], *, timeout_s: float = 1.0

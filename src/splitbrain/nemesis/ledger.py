@@ -22,7 +22,7 @@ import msgspec
 
 __all__ = ["CLOCKS", "HOLDS", "LINKS", "Entry", "Ledger"]
 
-HOLDS = frozenset({"kill", "power", "pause"})
+HOLDS = frozenset({"kill", "power", "pause", "oom"})
 """Faults that hold whole nodes dead or paused."""
 
 LINKS = frozenset({"partition", "delay", "loss", "duplication", "reordering"})

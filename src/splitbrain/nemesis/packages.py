@@ -24,6 +24,7 @@ from splitbrain.history.op import NEMESIS, Op
 from splitbrain.nemesis.admin import AdminFamily
 from splitbrain.nemesis.base import Family, MakeFamily, completion, unpack
 from splitbrain.nemesis.clock import ClockFamily
+from splitbrain.nemesis.cpu import CpuFamily
 from splitbrain.nemesis.disk import DiskFamily
 from splitbrain.nemesis.ledger import Ledger
 from splitbrain.nemesis.network import NetworkFamily
@@ -40,6 +41,8 @@ PACKAGES: Mapping[str, frozenset[Fault]] = {
     "kill": frozenset({Fault.KILL}),
     "power": frozenset({Fault.POWER}),
     "pause": frozenset({Fault.PAUSE}),
+    "oom": frozenset({Fault.OOM}),
+    "cpu": frozenset({Fault.CPU}),
     "clock": frozenset({Fault.CLOCK_JUMP, Fault.CLOCK_STROBE, Fault.CLOCK_DRIFT}),
     "network": frozenset({Fault.DELAY, Fault.LOSS, Fault.DUPLICATION, Fault.REORDERING}),
 }
@@ -142,6 +145,37 @@ class HealAll(msgspec.Struct, frozen=True):
         return self
 
 
+def _families(
+    world: World, own: Mapping[str, MakeFamily]
+) -> tuple[Mapping[str, Family], Sequence[Family]]:
+    """Who makes the faults of each package, and all families: some only schedules ask for."""
+    ledger = Ledger()
+    process, partition, network, clock, cpu, disk, admin = (
+        sound(family, world.spec.nodes)
+        for family in (
+            ProcessFamily(world, ledger),
+            PartitionFamily(world, ledger),
+            NetworkFamily(world, ledger),
+            ClockFamily(world, ledger),
+            CpuFamily(world, ledger),
+            DiskFamily(world, ledger),
+            AdminFamily(world),
+        )
+    )
+    mine = {name: _own(make, world, ledger) for name, make in own.items()}
+    home: dict[str, Family] = {
+        "partition": partition,
+        **dict.fromkeys(("kill", "power", "pause", "oom"), process),
+        "cpu": cpu,
+        "clock": clock,
+        "network": network,
+        **dict.fromkeys(SINGLE, network),
+        **mine,
+    }
+    bundled = (process, partition, network, clock, cpu, disk, admin)
+    return home, (*bundled, *mine.values())
+
+
 def make_packages(
     world: World, own: Mapping[str, MakeFamily] = MappingProxyType({})
 ) -> Sequence[FaultPackage]:
@@ -149,30 +183,7 @@ def make_packages(
 
     ``own``: families from outside, by the name of their package.
     """
-    ledger = Ledger()
-    process, partition, network, clock, disk, admin = (
-        sound(family, world.spec.nodes)
-        for family in (
-            ProcessFamily(world, ledger),
-            PartitionFamily(world, ledger),
-            NetworkFamily(world, ledger),
-            ClockFamily(world, ledger),
-            DiskFamily(world, ledger),
-            AdminFamily(world),
-        )
-    )
-    mine = {name: _own(make, world, ledger) for name, make in own.items()}
-    families: list[Family] = [process, partition, network, clock, disk, admin, *mine.values()]
-    home: dict[str, Family] = {
-        "partition": partition,
-        "kill": process,
-        "power": process,
-        "pause": process,
-        "clock": clock,
-        "network": network,
-        **dict.fromkeys(SINGLE, network),
-        **mine,
-    }
+    home, families = _families(world, own)
     names = world.spec.nemesis
     kinds = frozenset(kind for name in names for kind in home[name].kinds(name))
     schedule = rotation(
@@ -205,6 +216,8 @@ LEGEND: Mapping[str, str] = {
     "start-kill": "node killed",
     "start-power": "node lost power",
     "start-pause": "node paused",
+    "start-oom": "node killed for want of memory",
+    "start-cpu": "node short of processor time",
     "start-clock-jump": "wall clock jumped",
     "start-clock-strobe": "wall clock strobes",
     "start-clock-drift": "clocks drift",

@@ -1,4 +1,4 @@
-"""Faults of whole nodes: kill, loss of power, pause.
+"""Faults of whole nodes: kill, loss of power, want of memory, pause.
 
 They are proven by the process itself: gone, or stopped.  That a loss of power also took what was
 not on the disk cannot be seen from outside, for there may have been nothing to take.
@@ -24,17 +24,17 @@ from splitbrain.nemesis.ledger import HOLDS, Ledger
 __all__ = ["ProcessFamily"]
 
 _ROLES = ("leader", "leader", "one", "minority", "minority", "majority", "all")
-_DEAD = frozenset({"kill", "power"})
+_DEAD = frozenset({"kill", "power", "oom"})
 _PAUSED = frozenset({"pause"})
 
 
 class ProcessFamily:
-    """start-kill, start-power: the node is gone, stop restarts it; start-pause, stop resumes it.
+    """start-kill, -power, -oom: the node is gone, stop restarts it; start-pause, stop resumes it.
 
     A node that two faults hold goes on when the last of them ends.
     """
 
-    faults = frozenset({"kill", "power", "pause"})
+    faults = frozenset({"kill", "power", "pause", "oom"})
 
     def __init__(self, world: World, ledger: Ledger | None = None) -> None:
         self._world = world
@@ -99,6 +99,8 @@ class ProcessFamily:
             await node.kill()
         elif fault == "power":
             await node.power()
+        elif fault == "oom":
+            await node.starve()
         else:
             await node.pause()
 
@@ -115,8 +117,11 @@ class ProcessFamily:
         if before is not None and not (before == "pause" and fault != "pause"):
             return Proof(target=name, masked=before, observed=f"was held by {before} already")
         node = self._world.testbed.node(name)
-        seen = (await node.observe()).process
+        seen = await node.observe()
         if node.state().status == "exited":
             return Proof(target=name, masked="node-crash", observed="ended by itself")
-        wanted = "stopped" if fault == "pause" else "absent"
-        return Proof(target=name, effective=seen == wanted, observed=f"process {seen}")
+        effective = seen.process == ("stopped" if fault == "pause" else "absent")
+        if fault == "oom":  # by the kernel, and not by whoever else ends processes
+            effective = effective and seen.ended == "out of memory"
+        words = ", ".join(filter(None, (f"process {seen.process}", seen.ended)))
+        return Proof(target=name, effective=effective, observed=words)

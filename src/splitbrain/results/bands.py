@@ -224,7 +224,13 @@ def short(band: Application) -> str:
     return f"{senders} \u2192" if len(sides[0]) <= len(sides[1]) else f"\u2192 {receivers}"
 
 
-_PAST = {"kill": "killed", "power": "without power", "pause": "paused"}
+_PAST = {
+    "kill": "killed",
+    "power": "without power",
+    "pause": "paused",
+    "oom": "killed for want of memory",
+    "cpu": "short of processor time",
+}
 
 
 def describe(band: Application, nodes: Sequence[str] = ()) -> str:

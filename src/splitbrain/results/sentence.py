@@ -184,9 +184,18 @@ def _valid(
     return f"{told}: {summary}" if summary else told
 
 
+_FAULTS = {
+    "power": "loss of power",
+    "oom": "out-of-memory kill",
+    "cpu": "shortage of processor time",
+}
+
+
 def _faults(name: str, number: int) -> str:
-    noun = name.replace("-", " ")
-    return plural(number, noun, noun if noun.endswith("s") else noun + "s")
+    noun = _FAULTS.get(name, name.replace("-", " "))
+    head, of, tail = noun.partition(" of ")  # as in "losses of power"
+    ending = "es" if of and head.endswith("ss") else "" if head.endswith("s") else "s"
+    return plural(number, noun, head + ending + of + tail)
 
 
 def _undecided(result: Result) -> str:

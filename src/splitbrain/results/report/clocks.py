@@ -71,7 +71,7 @@ def _legs(
     horizon_ns: int,
 ) -> list[Leg]:
     own = [band for band in touched if node in band.targets]
-    killed = [b for b in bands if b.fault in ("kill", "power") and node in b.targets]
+    killed = [b for b in bands if b.fault in ("kill", "power", "oom") and node in b.targets]
     ends = [band.end_ns for band in (*own, *killed) if not band.single]
     rights = {moment for moment in (*ends, *healed) if moment is not None}
     begins = {_since(band): band for band in own}

@@ -50,7 +50,7 @@ def reigns(
     ends: list[tuple[int, str, str, int]] = [
         (band.start_ns, target, "killed", 0)
         for band in bands
-        if band.fault in ("kill", "power")
+        if band.fault in ("kill", "power", "oom")
         for target in band.targets
     ]
     for time_ns, node, kind, event in _told(events):

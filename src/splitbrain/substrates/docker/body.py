@@ -12,7 +12,7 @@ from splitbrain.substrates.docker.engine import Engine
 from splitbrain.substrates.docker.names import returncode
 from splitbrain.substrates.real.host import Seen
 from splitbrain.substrates.tools import procfs
-from splitbrain.substrates.tools.cgroups import is_frozen
+from splitbrain.substrates.tools.cgroups import is_frozen, throttled_ns
 
 __all__ = ["ContainerBody"]
 
@@ -31,6 +31,7 @@ class ContainerBody:
         self.returncode: int | None = None
         self._over = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
+        self.ended_by = ""
 
     @property
     def mark(self) -> Mapping[str, Any]:
@@ -38,8 +39,8 @@ class ContainerBody:
         return {"container": self._container, "pid": self.pid}
 
     def ended(self, code: int) -> None:
-        """The engine says that it has ended."""
-        if self.returncode is None:
+        """The engine says that it has ended; news of an earlier run may come late."""
+        if self.returncode is None and self.look_now() is None:
             self.returncode = code
             self._over.set()
             for listener in self._listeners:
@@ -58,7 +59,8 @@ class ContainerBody:
         if process is None or not process.alive or process.start != self._start:
             return None
         stopped = process.state in ("T", "t") or is_frozen(self.pid)
-        return Seen(f"{self._container[:12]}:{process.pid}:{process.start}", stopped)
+        started = f"{self._container[:12]}:{process.pid}:{process.start}"
+        return Seen(started, stopped, throttled_ns(self.pid))
 
     async def look(self) -> Seen | None:
         """As the kernel shows it."""
@@ -78,11 +80,17 @@ class ContainerBody:
         except (HostError, FileNotFoundError):
             if self.look_now() is not None:
                 raise
+        if not await self.over(_END_S):
+            await self._ask_how_it_ended()
+
+    async def over(self, timeout_s: float) -> bool:
+        """Wait for its end; False if it did not come in time."""
         try:
-            async with asyncio.timeout(_END_S):
+            async with asyncio.timeout(timeout_s):
                 await self._over.wait()
         except TimeoutError:
-            await self._ask_how_it_ended()
+            return False
+        return True
 
     async def _ask_how_it_ended(self) -> None:
         """The event was lost: ask."""

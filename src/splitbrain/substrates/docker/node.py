@@ -32,6 +32,13 @@ from splitbrain.errors import HostError
 from splitbrain.substrates.docker.archive import pack, unpack, unpack_to
 from splitbrain.substrates.docker.body import ContainerBody
 from splitbrain.substrates.docker.engine import Engine
+from splitbrain.substrates.docker.limits import (
+    PERIOD_US,
+    limit_cpu,
+    limit_memory,
+    quota_us,
+    starve,
+)
 from splitbrain.substrates.docker.names import PORT, labels, object_name, returncode
 from splitbrain.substrates.packets.client import Agent
 from splitbrain.substrates.real.host import Paths, write_files
@@ -107,14 +114,28 @@ class ContainerHost:
         self._restored = restored
         self._made_of: tuple[Program, Mapping[str, str]] | None = None
         self._acts: dict[str, int] = {}
+        self._turn = asyncio.Lock()
+        self._over = False
+        self._starved = False
 
     # -- making ----------------------------------------------------------------------------------
 
     async def launch(self, program: Program, environment: Mapping[str, str]) -> ContainerBody:
         """Make the container if need be, start it, and open its gate once its links are cut again."""
+        async with (
+            self._turn
+        ):  # the end of a testbed may come while some of its nodes are launched
+            if self._over:
+                raise HostError(f"node {self.name}: its testbed is closed")
+            return await self._launch(program, environment)
+
+    async def _launch(self, program: Program, environment: Mapping[str, str]) -> ContainerBody:
         await asyncio.to_thread(self._shut_gate, program)
         if self._made_of != (program, environment):
             await self._create(program, environment)
+        elif self._starved:
+            await limit_memory(self._engine, self.container, self.plan.memory)
+        self._starved = False
         await self._engine.call("start", self.container)
         state = (await self._engine.call("inspect_container", self.container))["State"]
         body = ContainerBody(self._engine, self.container, int(state["Pid"]))
@@ -198,7 +219,9 @@ class ContainerHost:
                 f"{self.paths.events}:{EVENTS}",
             ],
             mem_limit=plan.memory or None,
-            nano_cpus=round(plan.cpus * 1e9) or None,
+            memswap_limit=plan.memory or None,
+            cpu_period=PERIOD_US if plan.cpus else None,
+            cpu_quota=quota_us(plan.cpus) if plan.cpus else None,
             port_bindings={PORT: ("127.0.0.1", plan.published)} if plan.published else None,
         )
 
@@ -216,6 +239,11 @@ class ContainerHost:
 
     async def prepare(self) -> None:
         """Make the volume, and the files that the container has from this machine."""
+        async with self._turn:
+            if not self._over:
+                await self._prepare()
+
+    async def _prepare(self) -> None:
         await asyncio.to_thread(self._make_files)
         self._acts["volume"] = self._intend("make-volume", self._volume())
         await self._engine.call(
@@ -239,7 +267,12 @@ class ContainerHost:
         await asyncio.to_thread(unpack_to, packed, to)
 
     async def remove(self) -> None:
-        """Remove the container and its volume."""
+        """Remove the container and its volume, for good."""
+        async with self._turn:
+            self._over = True
+            await self._remove()
+
+    async def _remove(self) -> None:
         if self.agent is not None:
             await self.agent.close()
             self.agent = None
@@ -258,8 +291,20 @@ class ContainerHost:
 
     def hear(self, action: str, attributes: Mapping[str, str]) -> None:
         """The engine's news of this container."""
+        if action == "oom" and self.body is not None:
+            self.body.ended_by = "out of memory"
         if action == "die" and self.body is not None:
             self.body.ended(returncode(int(attributes.get("exitCode", "0"))))
+
+    async def throttle(self, cores: float | None) -> None:
+        """Limit its processor time, also over restarts."""
+        await limit_cpu(self._engine, self._must(), cores or self.plan.cpus)
+
+    async def starve(self) -> None:
+        """Take its memory until the kernel kills it; it has it again when it is started."""
+        if self.body is not None:
+            self._starved = True
+            await starve(self._engine, self._must(), self.body)
 
     # -- commands and files ----------------------------------------------------------------------
 

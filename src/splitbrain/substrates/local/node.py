@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from splitbrain.contracts.testbed import ExecResult, Program
-from splitbrain.errors import HostError
+from splitbrain.errors import HostError, Unsupported
 from splitbrain.substrates.real.host import Paths, Seen, write_files
 from splitbrain.substrates.real.node import Keeper, RealNode
 from splitbrain.substrates.real.places import HOST, HeldPort, Places
 from splitbrain.substrates.tools.child import Child, spawn
 
-__all__ = ["LocalNode"]
+__all__ = ["LIMITS_NEED", "LocalNode"]
+
+LIMITS_NEED = "processor time and memory are limited by a cgroup of one's own; use --on docker"
 
 
 class LocalBody:
@@ -39,6 +41,11 @@ class LocalBody:
     def on_end(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` on the event loop once the process has ended."""
         self._child.on_end(listener)
+
+    @property
+    def ended_by(self) -> str:
+        """Nobody tells."""
+        return ""
 
     def look_now(self) -> Seen | None:
         """As /proc shows it."""
@@ -105,6 +112,23 @@ class LocalHost:
         )
         self.body = LocalBody(child)
         return self.body
+
+    async def throttle(self, cores: float | None) -> None:
+        """Refused.
+
+        Raises:
+            Unsupported: if there is something to limit.
+        """
+        if cores is not None:
+            raise Unsupported(f"node {self._name}: {LIMITS_NEED}")
+
+    async def starve(self) -> None:
+        """Refused.
+
+        Raises:
+            Unsupported: always.
+        """
+        raise Unsupported(f"node {self._name}: {LIMITS_NEED}")
 
     async def exec(self, argv: Sequence[str], *, timeout_s: float) -> ExecResult:
         """Run a command in the node's data directory, and end it when it takes too long.

@@ -14,6 +14,7 @@ from splitbrain.contracts.testbed import Site
 from splitbrain.errors import HostError
 from splitbrain.substrates.heal import heal
 from splitbrain.substrates.local.net import LOSS_NEEDS
+from splitbrain.substrates.local.node import LIMITS_NEED
 from splitbrain.substrates.local.testbed import LocalTestbed, Options, open_testbed
 
 __all__ = ["LocalSubstrate"]
@@ -47,13 +48,15 @@ class LocalSubstrate:
 
     @property
     def supports(self) -> frozenset[Fault]:
-        """All faults but those of single packets."""
-        return frozenset(Fault) - frozenset(_MISSING)
+        """All faults but those of single packets, and of a node's share of the machine."""
+        return frozenset(Fault) - self.missing.keys()
 
     @property
     def missing(self) -> Mapping[Fault, str]:
         """What would make the other faults possible."""
-        return dict.fromkeys(_MISSING, LOSS_NEEDS)
+        return dict.fromkeys(_MISSING, LOSS_NEEDS) | dict.fromkeys(
+            (Fault.CPU, Fault.OOM), LIMITS_NEED
+        )
 
     def impossible(self, spec: TestSpec) -> Mapping[Fault, str]:
         """What this spec's options take away, and how to have it back.

@@ -24,10 +24,12 @@ class Seen(msgspec.Struct, frozen=True):
     Attributes:
         started: identifies the incarnation.
         stopped: it is stopped or frozen.
+        throttled_ns: how long it was held back because its processor time was used up.
     """
 
     started: str
     stopped: bool
+    throttled_ns: int | None = None
 
 
 class Body(Protocol):
@@ -43,6 +45,10 @@ class Body(Protocol):
 
     def on_end(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` on the event loop once it has ended."""
+
+    @property
+    def ended_by(self) -> str:
+        """Once it has ended, why, if the kernel or the engine tells; else empty."""
 
     async def look(self) -> Seen | None:
         """As the kernel shows it now; None once it has ended."""
@@ -96,6 +102,12 @@ class Host(Protocol):
         Raises:
             HostError: it cannot be run here.
         """
+
+    async def throttle(self, cores: float | None) -> None:
+        """Limit the node's processor time; Unsupported where that cannot be done."""
+
+    async def starve(self) -> None:
+        """Take its memory until the kernel kills it; Unsupported where that cannot be done."""
 
     async def exec(self, argv: Sequence[str], *, timeout_s: float) -> ExecResult:
         """Run a command beside the program."""

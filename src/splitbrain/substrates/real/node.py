@@ -27,6 +27,8 @@ from splitbrain.contracts.testbed import (
 from splitbrain.env.control import control_call
 from splitbrain.errors import HarnessError, HostError, NodeFailed, Unsupported
 from splitbrain.substrates.real.host import Body, Host
+from splitbrain.substrates.real.logs import size_of, tail
+from splitbrain.substrates.real.readings import read_clocks
 from splitbrain.substrates.tools.child import describe_exit
 
 __all__ = ["READY_S", "Keeper", "RealNode"]
@@ -37,7 +39,6 @@ _SETTLE_S = 0.1
 _TEAR_S = 0.15
 _SIGNAL_S = 2.0
 _STOP_S = 5.0
-_TAIL_BYTES = 1 << 16
 _CRASH_LINES = 20
 
 
@@ -79,6 +80,7 @@ class RealNode:
         self._ordered = ""
         self._log_from = 0
         self._pause_act: int | None = None
+        self._throttle_act: int | None = None
 
     @property
     def name(self) -> str:
@@ -194,6 +196,41 @@ class RealNode:
         self._pause_undone()
         await self._until(body, stopped=False)
 
+    async def throttle(self, cores: float | None) -> None:
+        """Let it have so many cores at most; None: as at its start."""
+        if cores is None:
+            if self._throttle_act is not None:
+                await self._host.throttle(None)
+                self._keeper.journal.undone(self._throttle_act)
+                self._throttle_act = None
+            return
+        number = self._keeper.journal.intent(
+            "throttle",
+            target=self._name,
+            label=self._keeper.label,
+            cores=cores,
+            undo="unthrottle",
+            **(self._body.mark if self._body is not None else {}),
+        )
+        if self._throttle_act is not None:
+            self._keeper.journal.undone(self._throttle_act)
+        self._throttle_act = number
+        await self._host.throttle(cores)
+        self._keeper.journal.done(number)
+
+    async def starve(self) -> None:
+        """Take its memory until the kernel kills it."""
+        body = self._body
+        if body is None or body.returncode is not None:
+            return
+        number = self._keeper.journal.intent(
+            "starve", target=self._name, label=self._keeper.label, undo="", **body.mark
+        )
+        self._ordered = "kill"
+        await self._host.starve()
+        self._keeper.journal.done(number)
+        self._settle()
+
     async def exec(self, argv: Sequence[str], *, timeout_s: float = 10.0) -> ExecResult:
         """Run a command where the node lives, beside its program."""
         return await self._host.exec(argv, timeout_s=timeout_s)
@@ -230,41 +267,22 @@ class RealNode:
         """Look at the process, and at the node's clocks between two looks at ours."""
         seen = await self._body.look() if self._body is not None else None
         if seen is None:
-            return Observation(process="absent")
+            ended = self._body.ended_by if self._body is not None else ""
+            return Observation(process="absent", ended=ended)
         if seen.stopped:
             return Observation(process="stopped", started=seen.started)
-        read = await self._clocks() if self.controllable else {}
-        return Observation(process="running", started=seen.started, **read)
-
-    async def _clocks(self) -> dict[str, int]:
-        """The quickest of a few readings: a slow answer says little of when it was read."""
-        best: dict[str, int] = {}
-        shortest = 1 << 62
-        for _ in range(3):
-            before, wall = time.monotonic_ns(), time.clock_gettime_ns(time.CLOCK_REALTIME)
-            try:
-                answer = await self.control("clock-read", {}, timeout_s=0.5)
-            except (OSError, ValueError):
-                break
-            trip = time.monotonic_ns() - before
-            if trip < shortest:
-                shortest = trip
-                best = {
-                    "base_ns": before + trip // 2,
-                    "base_wall_ns": wall + trip // 2,
-                    "monotonic_ns": int(answer["monotonic_ns"]),
-                    "wall_ns": int(answer["wall_ns"]),
-                }
-            if trip < 5_000_000:
-                break
-        return best
+        now = Observation(
+            process="running", started=seen.started, throttled_ns=seen.throttled_ns
+        )
+        read = await read_clocks(self.control) if self.controllable else {}
+        return msgspec.structs.replace(now, **read)
 
     async def log_tail(self, lines: int = 20) -> Sequence[str]:
         """The last lines of the node's log, over all its incarnations."""
         return self._tail(lines, 0)
 
     async def _launch(self, program: Program) -> Body:
-        self._log_from = self._log_size()
+        self._log_from = size_of(self._paths.log)
         self._end_torn_line()
         environment = {**self._keeper.environment, **program.environment, **self._own()}
         self._ordered = "start"
@@ -273,10 +291,6 @@ class RealNode:
         self._body, self._status = body, "running"
         body.on_end(lambda: self._ended(body))
         return body
-
-    def _log_size(self) -> int:
-        log = Path(self._paths.log)
-        return log.stat().st_size if log.exists() else 0
 
     def _end_torn_line(self) -> None:
         """A kill may have torn the last event; the next one must not be joined to it."""
@@ -368,11 +382,4 @@ class RealNode:
             await asyncio.sleep(0.002)
 
     def _tail(self, lines: int, since: int) -> tuple[str, ...]:
-        try:
-            with open(self._paths.log, "rb") as file:
-                end = file.seek(0, 2)
-                file.seek(max(since, end - _TAIL_BYTES))
-                text = file.read().decode("utf-8", errors="replace")
-        except OSError:
-            return ()
-        return tuple(text.splitlines()[-lines:])
+        return tail(self._paths.log, lines, since)

@@ -32,7 +32,9 @@ from splitbrain.substrates.sim.loop import SimLoop
 from splitbrain.substrates.sim.network import Network
 from splitbrain.substrates.sim.record import Record, crash_reason
 
-__all__ = ["SimNode"]
+__all__ = ["LIMITS_NEED", "SimNode"]
+
+LIMITS_NEED = "a simulated node has no processor and no memory of its own; use --on docker"
 
 _ASK_NS = 100_000  # what a question beside the network takes
 
@@ -288,6 +290,23 @@ class SimNode(Inbox):
             f"node {self.name}: cannot run {argv[0]!r} in a simulation; "
             "use --on local, docker or ssh"
         )
+
+    async def throttle(self, cores: float | None) -> None:
+        """Refused.
+
+        Raises:
+            Unsupported: if there is something to limit.
+        """
+        if cores is not None:
+            raise Unsupported(f"node {self.name}: {LIMITS_NEED}")
+
+    async def starve(self) -> None:
+        """Refused.
+
+        Raises:
+            Unsupported: always.
+        """
+        raise Unsupported(f"node {self.name}: {LIMITS_NEED}")
 
     async def put(self, path: str, content: bytes) -> None:
         """Put a file on its disk; a flat name."""

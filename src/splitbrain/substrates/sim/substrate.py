@@ -19,6 +19,7 @@ from splitbrain.contracts.testbed import Site
 from splitbrain.errors import HarnessError
 from splitbrain.substrates.sim.knobs import Knobs
 from splitbrain.substrates.sim.loop import SimLoop
+from splitbrain.substrates.sim.node import LIMITS_NEED
 from splitbrain.substrates.sim.testbed import SimTestbed
 
 __all__ = ["SimSubstrate"]
@@ -32,8 +33,8 @@ class SimSubstrate:
     """See :class:`splitbrain.contracts.testbed.Substrate`."""
 
     name = "sim"
-    supports: frozenset[Fault] = frozenset(Fault)
-    missing: Mapping[Fault, str] = {}
+    missing: Mapping[Fault, str] = dict.fromkeys((Fault.CPU, Fault.OOM), LIMITS_NEED)
+    supports: frozenset[Fault] = frozenset(Fault) - missing.keys()
 
     def impossible(self, spec: TestSpec) -> Mapping[Fault, str]:
         """Nothing: no option takes a fault away here."""

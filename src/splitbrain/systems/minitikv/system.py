@@ -27,6 +27,8 @@ _ANY = (
     Fault.KILL,
     Fault.POWER,
     Fault.PAUSE,
+    Fault.OOM,
+    Fault.CPU,
     Fault.DELAY,
     Fault.RATE,
     Fault.LOSS,
