@@ -52,12 +52,14 @@ class Installer:
             HostError: its Python is too old, there is no room, or the wheels cannot be had here.
         """
         python = await self.python(access.facts)
-        there = await access.shells.run(f"[ -x {shlex.quote(python)} ] && echo there")
+        home = python.rpartition("/")[0]
+        folder, archive = shlex.quote(home.rpartition("/")[0]), f"{home}.tar"
+        there = await access.shells.run(
+            f"mkdir -p -m 700 {folder} && [ -x {shlex.quote(python)} ] && echo there"
+        )
         if there.out == b"there\n":
             return
         packed = await self._pack(access)
-        home = python.rpartition("/")[0]
-        archive = f"{home}.tar"
         await access.connection.put(archive, packed)
         self.sent_bytes += len(packed)
         said = await access.shells.run(

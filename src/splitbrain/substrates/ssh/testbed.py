@@ -46,13 +46,11 @@ class SshTestbed(RealTestbed[SshNode]):
             return_exceptions=True,
         )
         self._taken = [place for place in opened if isinstance(place, Place)]
-        for failed in opened:
-            if isinstance(failed, BaseException):
-                raise failed
+        _raise_first(opened)
         self._refuse_same_address()
         for place in self._taken:
             self.add(self._make_node(place))
-        await asyncio.gather(*(self._take(node) for node in self._nodes.values()))
+        await self._each(self._take)
         self._net = PacketNet(
             self._nodes,
             client={name: node.host.place.facts.client for name, node in self._nodes.items()},
@@ -152,9 +150,7 @@ class SshTestbed(RealTestbed[SshNode]):
         done = await asyncio.gather(
             *(act(node) for node in self._nodes.values()), return_exceptions=True
         )
-        for failed in done:
-            if isinstance(failed, BaseException):
-                raise failed
+        _raise_first(done)
 
     async def _kill_all(self) -> None:
         await self._each(lambda node: node.kill())
@@ -183,12 +179,17 @@ class SshTestbed(RealTestbed[SshNode]):
         done = await asyncio.gather(
             *(place.clear() for place in self._taken), return_exceptions=True
         )
-        for failed in done:
-            if isinstance(failed, BaseException):
-                raise failed
+        _raise_first(done)
 
     async def _disconnect(self) -> None:
         await asyncio.gather(*(place.close() for place in self._taken))
+
+
+def _raise_first(done: Sequence[object]) -> None:
+    """What ``gather`` brought back instead of results."""
+    for one in done:
+        if isinstance(one, BaseException):
+            raise one
 
 
 async def open_testbed(site: Site, options: Options) -> SshTestbed:

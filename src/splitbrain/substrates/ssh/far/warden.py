@@ -51,6 +51,8 @@ _POLL_S = 0.05
 _CHUNK = 1 << 17
 _SWEEP_S = 5.0
 _EXIT_S = 2.0
+_QUIET_LOOKS = 3
+_QUIET_S = 0.05
 
 
 class Refused(Exception):
@@ -351,18 +353,24 @@ def end(pid: int) -> str:
 
 
 def sweep(directory: str, label: str, place: str) -> None:
-    """End the run's processes until a look finds none; remove its directory."""
+    """End the run's processes until looks find none; remove its directory.
+
+    One look is not enough: in the moment of becoming another program a process shows no environment.
+    """
     ended: set[tuple[int, int]] = set()
     left: list[str] = []
     removed: list[str] = []
     until = time.monotonic() + _SWEEP_S
-    while found := set(labelled(label)):
+    quiet = 0
+    while quiet < _QUIET_LOOKS:
+        found = set(labelled(label))
+        quiet = 0 if found else quiet + 1
         left += [why for pid, _ in found if (why := end(pid))]
         ended |= found
         if left or time.monotonic() > until:
             left += [] if left else [f"pid {pid} does not end" for pid, _ in found]
             break
-        time.sleep(0.01)
+        time.sleep(_QUIET_S if quiet else 0.01)
     if os.path.lexists(directory):
         if marked(directory, label):
             shutil.rmtree(directory, ignore_errors=True)
