@@ -105,7 +105,11 @@ def main() -> None:
     show_default=True,
     help="Runs, by successive seeds.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be run, and stop.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what would be run, for containers each command, and stop.",
+)
 @STORE
 @LOAD
 @JSON
@@ -118,11 +122,25 @@ def run(as_json: bool, store: Path, test_count: int, dry_run: bool, **given: Any
     spec = make_spec(given, catalog)
     test = names.resolve(spec, catalog)
     if dry_run:
-        click.echo(msgspec.json.format(msgspec.json.encode(spec)).decode())
+        _tell_only(test, as_json=as_json)
         return
     if not as_json:
         announce(spec, test.outside)
     _run_all(spec, catalog, store, test_count, as_json=as_json)
+
+
+def _tell_only(test: Any, *, as_json: bool) -> None:
+    """The commands that would be run; where there are none, the test as data."""
+    from splitbrain.commands.rehearse import rehearse
+
+    lines = rehearse(test)
+    if as_json and lines is not None:
+        told = {"spec": msgspec.to_builtins(test.spec), "commands": lines}
+        click.echo(json.dumps(told))
+    elif lines is None:
+        click.echo(msgspec.json.format(msgspec.json.encode(test.spec)).decode())
+    else:
+        click.echo("\n".join(lines))
 
 
 def _run_all(spec: Any, catalog: Any, store: Path, count: int, *, as_json: bool) -> NoReturn:

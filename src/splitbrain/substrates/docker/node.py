@@ -54,7 +54,7 @@ LOG, EVENTS, CONTROL, GO = (
     f"{RUN_DIR}/control",
     f"{RUN_DIR}/go",
 )
-_GATE = f'until [ -e {GO} ]; do sleep 0.01 || sleep 1; done; exec "$@" >>{LOG} 2>&1'
+GATE = f'until [ -e {GO} ]; do sleep 0.01 || sleep 1; done; exec "$@" >>{LOG} 2>&1'
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,7 +175,7 @@ class ContainerHost:
                 name=object_name(self._keeper.label, self.name),
                 hostname=self.name,
                 labels=dict(labels(self._keeper.label, self.name)),
-                entrypoint=["sh", "-c", _GATE, "sh"],
+                entrypoint=["sh", "-c", GATE, "sh"],
                 command=argv,
                 environment=dict(environment),
                 user=f"{os.getuid()}:{os.getgid()}" if ours else None,

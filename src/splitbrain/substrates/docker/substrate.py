@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from splitbrain.contracts.fault import Fault
 from splitbrain.contracts.spec import TestSpec
-from splitbrain.contracts.testbed import Site
+from splitbrain.contracts.testbed import Site, Testbed
 from splitbrain.errors import SplitbrainError
 from splitbrain.substrates.docker.image import connect
 from splitbrain.substrates.docker.options import Options
@@ -112,6 +112,17 @@ class DockerSubstrate:
         if not Options.of(spec).attached:
             return {}
         return {fault: why for fault in Fault for part, why in _NOT_OURS if part in str(fault)}
+
+    def rehearsal(self, spec: TestSpec, say: Callable[[str], None]) -> Testbed:
+        """A testbed that does nothing, and says each command that it would run.
+
+        Raises:
+            RequestError: an option is malformed, or a container is not there.
+            HostError: no engine answers, where it is asked which containers there are.
+        """
+        from splitbrain.substrates.docker.dryrun import rehearsal
+
+        return rehearsal(spec, say)
 
     def run(self, main: Callable[[], Awaitable[T]]) -> T:
         """Run ``main`` to its end on a new asyncio event loop."""
