@@ -18,6 +18,7 @@ from tests.commands.conftest import Tool
 from tests.substrates.conftest import no_containers
 
 from .host_state import HostState, Made
+from .project import Project
 
 NODES = ("n1", "n2", "n3")
 LABEL = "splitbrain.test"
@@ -117,6 +118,14 @@ class Bystander:
 @pytest.fixture
 def bystander(client: Any, tmp_path: Path) -> Iterator[Bystander]:
     it = Bystander(client, f"bystander-{os.getpid()}")
+    yield it
+    it.remove()
+
+
+@pytest.fixture
+def project(client: Any) -> Iterator[Project]:
+    """Three containers that are there before the test."""
+    it = Project(client, f"attach{os.getpid()}x{time.monotonic_ns() % 1000}")
     yield it
     it.remove()
 

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
-import os
 import re
-import subprocess
-import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
@@ -21,116 +16,13 @@ from splitbrain.contracts.testbed import Program, Testbed
 from splitbrain.errors import HostError, RequestError, SplitbrainError, UnknownName, Unsupported
 from splitbrain.substrates.docker.attached import node_names
 from splitbrain.substrates.docker.finding import choose
-from splitbrain.substrates.docker.image import default_tag
 from splitbrain.substrates.docker.substrate import DockerSubstrate
 
 from .conftest import DockerTool, faults_file, in_force, wait_for
+from .project import KILLED, NODES, OWN, PORT, Project
 
-OWN = Path(__file__).resolve().parents[3] / "examples" / "own_service"
-NODES = ("n1", "n2", "n3")
-PORT = 8000
 ANYTHING = Program(name="whatever it runs", argv=("false",))
 LINKS = tuple(itertools.permutations(NODES, 2))
-MOVES = frozenset(
-    {
-        *("State/Pid", "State/StartedAt", "State/FinishedAt", "State/ExitCode"),
-        *("NetworkSettings/SandboxID", "NetworkSettings/SandboxKey"),
-        *(f"/{it}" for it in ("EndpointID", "IPAddress", "MacAddress")),
-    }
-)
-"""What a container has anew after each start."""
-
-
-def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for name, part in value.items():
-            yield from flat(part, f"{path}/{name}" if path else name)
-    else:
-        yield path, value
-
-
-class Project:
-    """Three nodes of the example's service, as docker-compose would have made them."""
-
-    def __init__(self, client: Any, name: str) -> None:
-        self.client, self.name = client, name
-        self.network = client.networks.create(
-            f"{name}_default", labels={"splitbrain.test": name}
-        )
-        self.containers = {node: self._make(node) for node in NODES}
-        for container in self.containers.values():
-            container.start()
-        self.before = self.inspect()
-
-    def _make(self, node: str) -> Any:
-        api = self.client.api
-        peers = ",".join(f"{it}={it}:{PORT}" for it in NODES if it != node)
-        command = "python3 /server.py --listen 0.0.0.0:8000 --data /tmp --primary n1"
-        marks = {
-            "com.docker.compose.project": self.name,
-            "com.docker.compose.service": node,
-            "com.docker.compose.container-number": "1",
-            "com.docker.compose.oneoff": "False",
-            "splitbrain.test": self.name,
-        }
-        endpoint = api.create_endpoint_config(aliases=[node])
-        made = api.create_container(
-            default_tag(),
-            [*command.split(), "--name", node, "--peers", peers],
-            name=f"{self.name}_{node}_1",
-            labels=marks,
-            ports=[PORT],
-            user="0",
-            host_config=api.create_host_config(
-                binds=[f"{OWN / 'server.py'}:/server.py:ro"],
-                mem_limit="256m",
-                restart_policy={"Name": "always"},
-                network_mode=self.network.name,
-            ),
-            networking_config=api.create_networking_config({self.network.name: endpoint}),
-        )
-        return self.client.containers.get(made["Id"])
-
-    def inspect(self) -> dict[str, Any]:
-        return {
-            node: self.client.api.inspect_container(it.id)
-            for node, it in self.containers.items()
-        }
-
-    def state(self, node: str) -> str:
-        return str(self.inspect()[node]["State"]["Status"])
-
-    def rules(self, node: str) -> str:
-        pid = self.inspect()[node]["State"]["Pid"]
-        argv = ["nsenter", f"--net=/proc/{pid}/ns/net", "iptables", "-S"]
-        told = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
-        return "\n".join(line for line in told.splitlines() if not line.startswith("-P "))
-
-    def assert_as_before(self, *killed: str) -> None:
-        """Nothing differs but what a new start of those that were killed brings."""
-        now = self.inspect()
-        assert now.keys() == self.before.keys()
-        for node in NODES:
-            one, other = dict(flat(self.before[node])), dict(flat(now[node]))
-            differ = {
-                key for key in one.keys() | other.keys() if one.get(key) != other.get(key)
-            }
-            moved = {key for key in differ if any(key.endswith(it) for it in MOVES)}
-            assert differ == (moved if node in killed else set()), node
-            if now[node]["State"]["Running"]:
-                assert self.rules(node) == ""
-
-    def remove(self) -> None:
-        for container in self.containers.values():
-            container.remove(force=True, v=True)
-        self.network.remove()
-
-
-@pytest.fixture
-def project(client: Any) -> Iterator[Project]:
-    it = Project(client, f"attach{os.getpid()}x{time.monotonic_ns() % 1000}")
-    yield it
-    it.remove()
 
 
 @pytest.fixture
@@ -234,13 +126,6 @@ def test_links_are_cut_wherever_nodes_come_back(project: Project, case: Any) -> 
 
     run(case, body)
     project.assert_as_before("n2", "n3")
-
-
-KILLED: tuple[tuple[float, str, tuple[str, ...], dict[str, Any]], ...] = (
-    (0.3, "partition", (), {"cut": [["n1", "n2"], ["n2", "n1"]]}),
-    (0.5, "pause", ("n1",), {}),
-    (0.7, "kill", ("n3",), {}),
-)
 
 
 @pytest.mark.processes
@@ -382,69 +267,3 @@ def test_ports_networks_and_policies_are_read() -> None:
     assert (other.port, other.policy, other.state) == (80, "", "running")
     (alone,) = choose({"a": container(ports=())}, NETWORKS, 7)
     assert alone.port == 7
-
-
-# --- what would be done -----------------------------------------------------------------------
-
-
-@pytest.mark.processes
-def test_a_dry_run_changes_nothing_and_its_lines_do_what_a_run_does(
-    project: Project, tool: DockerTool
-) -> None:
-    path = faults_file(tool.directory / "faults.jsonl", *KILLED)
-    done = tool.call(
-        *("run", "own-kv", "--system", "own-service", "--load", OWN / "own_service.py"),
-        *("--on", "docker", "--compose", project.name, "--faults", path, "--dry-run"),
-    )
-    assert done.returncode == 0, done.stderr
-    assert project.inspect() == project.before
-    assert not tool.store.exists()
-    assert tool.links() == []
-    # Agents and copies of logs go on beside the rest; what is left is done by a shell.
-    lines = [line for line in done.stdout.splitlines() if not line.endswith("&")]
-    (heal,) = [at for at, line in enumerate(lines) if line.endswith("  heal")]
-
-    def shell(part: list[str]) -> None:
-        subprocess.run(["sh", "-e"], input="\n".join(part) + "\n", text=True, check=True)
-
-    shell(lines[:heal])
-    assert [project.state(node) for node in NODES] == ["paused", "running", "exited"]
-    address = project.before["n1"]["NetworkSettings"]["Networks"][project.network.name]
-    assert f"-s {address['IPAddress']}/32 -j DROP" in project.rules("n2")
-    shell(lines[heal:])
-    project.assert_as_before("n3")
-
-
-def test_a_dry_run_of_own_containers_tells_of_each_that_is_made(
-    client: Any, tool: DockerTool
-) -> None:
-    words = "run register --on docker --nodes 3 --seed 1 --time-limit 30 --nemesis all"
-    done = tool.call(*words.split(), "--option", "memory=256m", "--dry-run", "--json")
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["spec"]["seed"] == 1
-    acts: dict[str, list[str]] = {}
-    for line in told["commands"]:
-        first = line.split()
-        if first[0] == "docker":
-            key = " ".join(first[1 : 3 if first[1] in ("network", "volume") else 2])
-            acts.setdefault(key, []).append(line)
-    for make, remove in (
-        ("create", "rm"),
-        ("volume create", "volume rm"),
-        ("network create", "network rm"),
-    ):
-        names = [line.split()[-1] for line in acts[remove]]
-        assert len(acts[make]) == len(names) == (1 if "network" in make else 3)
-        assert all(any(f" {name}" in line for line in acts[make]) for name in names)
-    assert all("--memory 268435456" in line for line in acts["create"])
-    assert len(acts["pause"]) == len(acts["unpause"])
-    marked = {"label": "splitbrain.run=dry-run"}
-    assert (
-        client.api.networks(filters=marked)
-        == client.api.containers(all=True, filters=marked)
-        == []
-    )
-    assert not client.api.volumes(filters=marked)["Volumes"]
-    assert not tool.store.exists()
-    assert tool.links() == []
