@@ -73,7 +73,7 @@ class Engine:
 
     def _told(self, method: str, how: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         try:
-            return how(*args, **kwargs)
+            made = how(*args, **kwargs)
         except docker.errors.NotFound as error:
             raise FileNotFoundError(reason(error)) from error
         except (requests.exceptions.Timeout, requests.exceptions.ConnectionError) as error:
@@ -84,6 +84,8 @@ class Engine:
             ) from error
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             raise HostError(f"Docker refuses {method}: {reason(error)}") from error
+        self.client.api.timeout = ANSWER_S
+        return made
 
     def close(self) -> None:
         """Give the connections back."""
