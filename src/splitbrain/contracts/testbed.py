@@ -13,7 +13,7 @@ up.  Every act is idempotent: killing a dead node or healing a healed cut does n
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -26,6 +26,7 @@ from splitbrain.env.random import Random
 __all__ = [
     "ClockFaults",
     "ExecResult",
+    "Inhabited",
     "LinkCount",
     "Net",
     "Node",
@@ -337,6 +338,15 @@ class Testbed(Protocol):
 
     async def close(self) -> None:
         """Heal everything, end every node, remove all that was made."""
+
+
+@runtime_checkable
+class Inhabited(Protocol):
+    """A testbed whose nodes have data from before the test."""
+
+    @property
+    def key_prefix(self) -> str:
+        """Before each key of this run's clients, so that the test's keys begin absent."""
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):

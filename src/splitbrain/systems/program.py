@@ -38,7 +38,7 @@ from typing import Any, Final
 from splitbrain.contracts.fault import Fault, Limit
 from splitbrain.contracts.spec import ScheduledFault, TestSpec
 from splitbrain.contracts.system import Bug, RunningSystem
-from splitbrain.contracts.testbed import Node, Program, Testbed
+from splitbrain.contracts.testbed import Inhabited, Node, Program, Testbed
 from splitbrain.env import Pacer
 from splitbrain.env.random import Random
 from splitbrain.errors import HarnessError, NodeFailed, RequestError, Unsupported
@@ -181,7 +181,10 @@ class _Running:
         make = functools.partial(
             type(self._system).client, address, self._system.op_timeout_s(self._spec)
         )
-        return await _session(make)
+        session = await _session(make)
+        if isinstance(self._testbed, Inhabited):
+            return _Prefixed(session, self._testbed.key_prefix)
+        return session
 
     async def admin(self, action: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """Nothing: there are no such actions."""
@@ -208,6 +211,28 @@ async def _session(make: Callable[[], Any]) -> Any:
         thread.shutdown(wait=False)
         return session
     return _InThread(session, thread)
+
+
+class _Prefixed:
+    """A session all of whose keys are this run's own."""
+
+    def __init__(self, session: Any, prefix: str) -> None:
+        self._session = session
+        self._prefix = prefix
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        method: Callable[..., Awaitable[Any]] = getattr(self._session, name)
+
+        def call(key: str, *given: Any, **named: Any) -> Awaitable[Any]:
+            return method(f"{self._prefix}{key}", *given, **named)
+
+        return call
+
+    async def close(self) -> None:
+        """Close the session, if it can be."""
+        close = getattr(self._session, "close", None)
+        if close is not None:
+            await close()
 
 
 class _InThread:

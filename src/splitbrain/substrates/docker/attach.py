@@ -141,6 +141,11 @@ class AttachedTestbed(DockerTestbed):
         super().__init__(site, options, engine, image)
         self._books: list[Book] = []
 
+    @property
+    def key_prefix(self) -> str:
+        """From the mark by which runs differ: what an earlier test wrote is none of this one's."""
+        return f"sb_{self.site.label.rpartition('-')[2]}_"
+
     async def open(self) -> None:
         """Let every container run, and stand ready to hurt it."""
         targets = await self._targets()
