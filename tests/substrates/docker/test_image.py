@@ -22,9 +22,8 @@ from splitbrain.errors import HostError
 from splitbrain.substrates.docker import image
 from splitbrain.substrates.docker.image import base as bases
 from splitbrain.substrates.docker.image import building
-from splitbrain.substrates.docker.image import source as sources
-from splitbrain.substrates.docker.image.source import Source, read_source, wheel
-from splitbrain.substrates.docker.image.wheelhouse import Python, fetch
+from splitbrain.substrates.wheels.house import Python, alone, cache_directory, fetch
+from splitbrain.substrates.wheels.source import Source, read_source, wheel
 
 HERE = Python(sys.version_info.minor, "x86_64", 36)
 NOWHERE = "localhost:1/nothing:1"
@@ -115,7 +114,6 @@ SOURCES = st.builds(
     version=st.sampled_from(["1", "12"]),
     requires=st.lists(NAMES, max_size=2).map(tuple),
     files=st.dictionaries(NAMES, st.binary(max_size=3), max_size=3),
-    dockerfile=st.binary(max_size=3),
 )
 
 
@@ -151,11 +149,11 @@ def test_wheels_are_fetched_once_and_replace_those_of_older_needs(
     shelf = tmp_path / "shelf"
     shelf.mkdir()
     for version in ("1.0", "2.0"):
-        made = Source(version=version, requires=(), files={}, dockerfile=b"")
+        made = Source(version=version, requires=(), files={})
         (shelf / wheel(made)[0]).write_bytes(wheel(made)[1])
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
-    monkeypatch.setattr("splitbrain.substrates.docker.image.wheelhouse.pins", lambda _: ())
+    monkeypatch.setattr("splitbrain.substrates.wheels.house.pins", lambda _: ())
     cache = tmp_path / "cache"
     first = fetch(HERE, ("splitbrain<2",), cache)
     assert [path.name for path in first.iterdir()] == ["splitbrain-1.0-py3-none-any.whl"]
@@ -229,7 +227,7 @@ def test_a_changed_source_makes_a_new_image_and_drops_the_old(
     steps: list[image.Step] = []
     first = image.build(client, base=built.base, tag=tag, told=steps.append)
     assert "splitbrain.env.mark" in within(client, tag, f"python3 -c '{IMPORT_ALL}'")
-    assert first.source == changed.digest
+    assert first.source == image.source_hash() != built.source
     assert {step.name for step in steps if step.seconds is not None} == {
         "base",
         "wheels",
@@ -237,7 +235,7 @@ def test_a_changed_source_makes_a_new_image_and_drops_the_old(
     }
     monkeypatch.setattr(building, "read_source", lambda: real_source)
     second = image.build(client, base=built.base, tag=tag)
-    assert second.source == real_source.digest
+    assert second.source == built.source
     with pytest.raises(docker.errors.ImageNotFound):
         client.images.get(first.id)
 
@@ -274,7 +272,7 @@ def test_a_base_made_here_comes_back_from_the_cache_when_the_engine_has_lost_it(
 ) -> None:
     monkeypatch.setattr(bases, "USUAL", NOWHERE)
     monkeypatch.setattr(bases, "MADE", tag)
-    with building._alone(image.cache_directory()) as cache:
+    with alone(cache_directory()) as cache:
         # Made once on a machine, in this test or by the first build; then shared.
         assert bases.choose(client, None, cache, building.Progress(None)) == tag
     assert not list(cache.glob("*.root"))
@@ -289,5 +287,5 @@ def test_a_base_made_here_comes_back_from_the_cache_when_the_engine_has_lost_it(
 
 def test_the_recipe_is_one_file_in_the_checkout_and_in_the_package() -> None:
     root = Path(__file__).parents[3]
-    packaged = Path(sources.__file__).with_name("Dockerfile")
+    packaged = Path(building.__file__).with_name("Dockerfile")
     assert packaged.resolve() == (root / "docker" / "Dockerfile").resolve()

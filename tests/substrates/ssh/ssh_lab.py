@@ -66,8 +66,9 @@ class Lab:
 
     def _image(self) -> str:
         """Built once for a base, by the engine's own builder; kept, as layers are."""
-        from splitbrain.substrates.docker.image import base, cache_directory
+        from splitbrain.substrates.docker.image import base
         from splitbrain.substrates.docker.image.progress import Progress
+        from splitbrain.substrates.wheels.house import cache_directory
 
         chosen = base.choose(self.client, None, cache_directory(), Progress(None))
         recipe = f"FROM {chosen}{_SERVER}"

@@ -235,9 +235,10 @@ class Connection:
         except FileNotFoundError:
             raise
         except (OSError, EOFError, paramiko.SSHException, RuntimeError) as error:
-            raise HostError(
-                f"host {self.login.place}: cannot {what}: {error or 'the connection is lost'}"
-            ) from error
+            transport = self._client.get_transport()
+            lost = transport is None or not transport.is_active()
+            why = "the connection is lost" if lost else str(error) or type(error).__name__
+            raise HostError(f"host {self.login.place}: cannot {what}: {why}") from error
 
 
 def _connect(login: Login) -> paramiko.SSHClient:

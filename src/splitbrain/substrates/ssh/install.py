@@ -15,10 +15,9 @@ import tarfile
 import zipfile
 
 from splitbrain.errors import HostError
-from splitbrain.substrates.docker.image import cache_directory
-from splitbrain.substrates.docker.image.source import Source, pins, read_source, wheel
-from splitbrain.substrates.docker.image.wheelhouse import Python, fetch
 from splitbrain.substrates.ssh.access import Access, Facts
+from splitbrain.substrates.wheels.house import Python, alone, cache_directory, fetch
+from splitbrain.substrates.wheels.source import Source, pins, read_source, wheel
 
 __all__ = ["Installer", "pack"]
 
@@ -88,8 +87,9 @@ def _kind(facts: Facts) -> Python:
 
 
 def _packed(source: Source, kind: Python) -> bytes:
-    house = fetch(kind, source.requires, cache_directory() / "wheels")
-    wheels = [path.read_bytes() for path in sorted(house.glob("*.whl"))]
+    with alone(cache_directory()) as cache:
+        house = fetch(kind, source.requires, cache / "wheels")
+        wheels = [path.read_bytes() for path in sorted(house.glob("*.whl"))]
     return pack([*wheels, wheel(source)[1]])
 
 

@@ -13,21 +13,19 @@ from __future__ import annotations
 from splitbrain.substrates.docker.image.building import (
     ImageInfo,
     build,
-    cache_directory,
     default_tag,
     ensure,
     find,
+    source_hash,
 )
 from splitbrain.substrates.docker.image.engine import connect, engine_errors
 from splitbrain.substrates.docker.image.progress import Step, Told
-from splitbrain.substrates.docker.image.source import source_hash
 
 __all__ = [
     "ImageInfo",
     "Step",
     "Told",
     "build",
-    "cache_directory",
     "connect",
     "default_tag",
     "engine_errors",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import hashlib
 import io
 import json
 import os
@@ -21,16 +21,17 @@ from splitbrain.errors import HostError
 from splitbrain.substrates.docker.image import base as bases
 from splitbrain.substrates.docker.image.engine import engine_errors
 from splitbrain.substrates.docker.image.progress import Progress, Told
-from splitbrain.substrates.docker.image.source import Source, read_source, source_hash, wheel
-from splitbrain.substrates.docker.image.wheelhouse import Python, fetch
+from splitbrain.substrates.wheels.house import Python, alone, cache_directory, fetch
+from splitbrain.substrates.wheels.source import Source, read_source, wheel
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-__all__ = ["ImageInfo", "build", "cache_directory", "default_tag", "ensure", "find"]
+__all__ = ["ImageInfo", "build", "default_tag", "ensure", "find", "source_hash"]
 
 VERSION, SOURCE, BASE = "splitbrain.version", "splitbrain.source", "splitbrain.base"
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
+_DOCKERFILE = Path(__file__).with_name("Dockerfile")
 _BUILD_SECONDS = 1200
 _ASK = (
     "import json, platform, sys; "
@@ -65,10 +66,15 @@ def default_tag() -> str:
     return f"splitbrain-node:{splitbrain.__version__}"
 
 
-def cache_directory() -> Path:
-    """``$XDG_CACHE_HOME/splitbrain``, by default below ``~/.cache``."""
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(home) / "splitbrain"
+def source_hash() -> str:
+    """The digest of what a node's image would be made of now."""
+    return _digest(read_source())
+
+
+def _digest(source: Source) -> str:
+    whole = hashlib.sha256(source.digest.encode())
+    whole.update(_DOCKERFILE.read_bytes())
+    return whole.hexdigest()
 
 
 def find(client: DockerClient, *, tag: str | None = None) -> ImageInfo | None:
@@ -114,9 +120,9 @@ def build(
     tag = tag or default_tag()
     if not no_cache and _serves(there := find(client, tag=tag), base):
         return there
-    with _alone(cache_directory()) as cache:
+    with alone(cache_directory()) as cache:
         source = read_source()
-        there = _find(client, tag, source.digest)
+        there = _find(client, tag, _digest(source))
         if not no_cache and _serves(there, base):  # another process has built it meanwhile
             return there
         progress = Progress(told)
@@ -125,11 +131,11 @@ def build(
             python = _python_of(client, chosen)
         with progress.step("wheels", f"for {python.words}"):
             wheels = fetch(python, source.requires, cache / "wheels")
-        labels = {VERSION: source.version, SOURCE: source.digest, BASE: chosen}
+        labels = {VERSION: source.version, SOURCE: _digest(source), BASE: chosen}
         with tempfile.TemporaryFile() as context:
             _write_context(context, source, labels, wheels)
             _build(client, context, chosen, tag, no_cache, progress)
-        made = _find(client, tag, source.digest)
+        made = _find(client, tag, _digest(source))
         assert made is not None, f"{tag} was built and is not there"
         _sweep(client)
     return made
@@ -137,21 +143,6 @@ def build(
 
 def _serves(there: ImageInfo | None, base: str | None) -> TypeGuard[ImageInfo]:
     return there is not None and there.current and base in (None, there.base)
-
-
-@contextlib.contextmanager
-def _alone(cache: Path) -> Iterator[Path]:
-    """Make the cache, and let builds of this user follow one another."""
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        lock = (cache / "image.lock").open("w")
-    except OSError as error:
-        raise HostError(
-            f"cannot write {cache}: {error.strerror} (XDG_CACHE_HOME says where to)"
-        ) from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield cache
 
 
 def _find(client: DockerClient, tag: str, digest: str) -> ImageInfo | None:
@@ -212,7 +203,7 @@ def _write_context(
     words = " ".join(f"{name}={json.dumps(value)}" for name, value in labels.items())
     name, content = wheel(source)
     files = {
-        "Dockerfile": source.dockerfile + f"LABEL {words}\n".encode(),
+        "Dockerfile": _DOCKERFILE.read_bytes() + f"LABEL {words}\n".encode(),
         f"splitbrain/{name}": content,
         **{f"dependencies/{path.name}": path.read_bytes() for path in wheels.iterdir()},
     }

@@ -1,9 +1,9 @@
-"""What goes into the image: the rooms of this very splitbrain that a node runs, and the Dockerfile.
+"""What nodes run: the rooms of this very splitbrain that they need, as a wheel.
 
 A node of minitikv needs ``cluster``, ``env`` and ``errors``, and four of the packages that splitbrain
-is installed with; the agent beside it, ``substrates.agent``, needs none.  Nothing else goes in, so the
-image is small, and it is *stale* only when what runs there has changed: its label is the digest of all
-this.
+is installed with; the agent beside it, ``substrates.agent``, needs none.  Nothing else goes in, so it
+is small, and what was made of it is *stale* only when what runs there has changed: it is kept under
+the digest of all this.
 
 The wheel is packed from the package as it lies on the disk.  So nodes run exactly the code that this
 process would run, whether splitbrain was installed from a wheel (which has no source tree to build
@@ -26,7 +26,7 @@ import msgspec
 import splitbrain
 from splitbrain.errors import HostError
 
-__all__ = ["Source", "pins", "read_source", "source_hash", "wheel"]
+__all__ = ["Source", "pins", "read_source", "wheel"]
 
 _PACKAGE = Path(splitbrain.__file__).parent
 _ROOMS = (
@@ -48,18 +48,16 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         version: of splitbrain.
         requires: the packages that nodes need, as splitbrain's metadata bounds them.
         files: path below site-packages -> content.
-        dockerfile: the recipe of the image.
     """
 
     version: str
     requires: tuple[str, ...]
     files: Mapping[str, bytes]
-    dockerfile: bytes
 
     @property
     def digest(self) -> str:
         """SHA-256 in hex of all of it."""
-        parts = [self.version.encode(), self.dockerfile]
+        parts = [self.version.encode()]
         parts += [line.encode() for line in self.requires]
         for name, content in sorted(self.files.items()):
             parts += [name.encode(), content]
@@ -70,13 +68,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         return whole.hexdigest()
 
 
-def source_hash() -> str:
-    """The digest of what nodes would run now; some 10 ms."""
-    return read_source().digest
-
-
 def read_source() -> Source:
-    """Read what nodes would run now.
+    """Read what nodes would run now; some 10 ms.
 
     Raises:
         HostError: splitbrain runs without being installed.
@@ -96,7 +89,6 @@ def read_source() -> Source:
         version=splitbrain.__version__,
         requires=tuple(line for line in _needed(ours) if _name(line) in _NEEDS),
         files=files,
-        dockerfile=Path(__file__).with_name("Dockerfile").read_bytes(),
     )
 
 

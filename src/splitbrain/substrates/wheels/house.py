@@ -8,18 +8,22 @@ here; else the newest that fit.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from splitbrain.errors import HostError
-from splitbrain.substrates.docker.image.source import pins
+from splitbrain.substrates.wheels.source import pins
 
-__all__ = ["Python", "arguments", "fetch"]
+__all__ = ["Python", "alone", "arguments", "cache_directory", "fetch"]
 
 _OLDEST_GLIBC = 17
 _SECONDS = 600
@@ -42,6 +46,31 @@ class Python(msgspec.Struct, frozen=True):
     def words(self) -> str:
         """For a progress line."""
         return f"Python 3.{self.minor}, {self.machine}"
+
+
+def cache_directory() -> Path:
+    """``$XDG_CACHE_HOME/splitbrain``, by default below ``~/.cache``."""
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(home) / "splitbrain"
+
+
+@contextlib.contextmanager
+def alone(cache: Path) -> Iterator[Path]:
+    """Make the cache, and let what fills it, for this user, follow one another.
+
+    Raises:
+        HostError: it cannot be written.
+    """
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        lock = (cache / "image.lock").open("w")
+    except OSError as error:
+        raise HostError(
+            f"cannot write {cache}: {error.strerror} (XDG_CACHE_HOME says where to)"
+        ) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield cache
 
 
 def arguments(python: Python) -> list[str]:
