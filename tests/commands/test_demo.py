@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,10 +60,12 @@ def test_the_exit_code_by_what_was_expected(
     assert got == (code, verdicts)
 
 
-def test_the_parts_that_are_shipped_are_one_valid_and_one_invalid_on_local_processes() -> None:
-    first, second = demo_parts(seconds=20.0, seed=1)
+@pytest.mark.parametrize("on", ["local", "sim"])
+def test_the_parts_that_are_shipped_are_one_valid_and_one_invalid(on: str) -> None:
+    first, second = demo_parts(seconds=20.0, seed=1, on=on)
     assert (first.expect, second.expect) == ("valid", "invalid")
-    assert {first.spec.substrate, second.spec.substrate} == {"local"}
+    assert {first.spec.substrate, second.spec.substrate} == {on}
+    assert demo_parts()[0].spec.substrate == "local"
     assert not first.spec.bugs
     assert second.spec.bugs
     for it in (first, second):
@@ -88,3 +92,20 @@ def test_the_verb_prints_both_reports(
     assert done.exit_code == 1
     assert done.stdout.count("report  store/register/") == 2
     assert "expected invalid, got valid" in done.stdout
+
+
+@pytest.mark.deep
+@pytest.mark.docker
+def test_the_demo_in_containers(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "splitbrain", "demo", "--on", "docker"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=180,
+    )  # fmt: skip
+    if "Docker" in done.stderr and done.returncode == 4:
+        pytest.skip(done.stderr.splitlines()[0])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\nVALID: " in done.stdout
+    assert "\nINVALID: " in done.stdout
+    reports = [line.split()[1] for line in done.stdout.splitlines() if line[:6] == "report"]
+    assert len(reports) == 2
+    assert all((tmp_path / report).stat().st_size > 10_000 for report in reports)

@@ -131,6 +131,17 @@ def test_an_engine_that_hangs_is_waited_for_once(
     assert time.monotonic() - began < 30
 
 
+def test_an_engine_that_hangs_from_the_start_is_told_like_none(
+    fake: Callable[..., FakeEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from splitbrain.substrates.docker.image import engine as first
+
+    monkeypatch.setenv("DOCKER_HOST", fake((".", "hang")).url)
+    monkeypatch.setattr(first, "_FIRST_SECONDS", 1)
+    with pytest.raises(HostError, match=r"no Docker engine answers at unix:.*timed out"):
+        first.connect()
+
+
 def test_news_that_break_off_are_taken_up_again(
     docker_case: Case, fake: Callable[..., FakeEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
