@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from splitbrain.contracts.fault import Fault
+from splitbrain.errors import SplitbrainError
 from splitbrain.results.runs import Run, read_run
+from splitbrain.substrates.docker import image
+from splitbrain.substrates.docker.substrate import DockerSubstrate
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / "examples" / "own_service"
 PAGE = (ROOT / "docs" / "own-service.md").read_text()
-VALID, INVALID = re.findall(r"```\n\$ splitbrain (.*?)\n(.*?)```", PAGE, flags=re.DOTALL)
+VALID, INVALID, ATTACHED, STALE = re.findall(
+    r"```\n\$ splitbrain (.*?)\n(.*?)```", PAGE, flags=re.DOTALL
+)
 FIGURES = re.compile(r"\d[\dT,.]*")
 COUNTS = re.compile(r"under .*?:")
 
 
 def run(place: Path, command: str) -> tuple[int, str, Run]:
     """What a command of the page comes to."""
-    (place / "examples").symlink_to(ROOT / "examples")
+    if not (place / "examples").exists():
+        (place / "examples").symlink_to(ROOT / "examples")
     done = subprocess.run(
         [sys.executable, "-m", "splitbrain", *shlex.split(command)],
         cwd=place,
@@ -57,15 +66,7 @@ def printed(text: str) -> str:
 
 @pytest.mark.processes
 def test_the_service_keeps_its_promise_and_each_fault_is_proven(tmp_path: Path) -> None:
-    command, page = VALID
-    code, stdout, recorded = run(tmp_path, command)
-    assert code == 0, stdout
-    assert printed(stdout) == printed(page)
-    for fault in ("partition", "kill", "pause"):
-        seen = [proof.get("effective") for proof in told(recorded, f"start-{fault}")]
-        assert True in seen
-        assert False not in seen
-    assert not [op.error for op in recorded.history if op.process < 0 and op.error]
+    keeps_its_promise(tmp_path, *VALID)
     history = (tmp_path / "store" / "latest" / "history.jsonl").read_text()
     shown = re.findall(r'^\{"effective".*\}$', PAGE, flags=re.MULTILINE)
     assert len(shown) == 2
@@ -73,17 +74,118 @@ def test_the_service_keeps_its_promise_and_each_fault_is_proven(tmp_path: Path) 
         assert line.partition(',"target"')[0] in history
 
 
+def keeps_its_promise(place: Path, command: str, page: str) -> None:
+    """The run is valid, and says so as the page does; every fault was felt."""
+    code, stdout, recorded = run(place, command)
+    assert code == 0, stdout
+    assert printed(stdout) == printed(page)
+    for fault in ("partition", "kill", "pause"):
+        seen = [proof.get("effective") for proof in told(recorded, f"start-{fault}")]
+        assert True in seen
+        assert False not in seen
+    assert not [op.error for op in recorded.history if op.process < 0 and op.error]
+
+
 @pytest.mark.processes
 def test_reads_of_an_old_copy_are_found_and_explained(tmp_path: Path) -> None:
-    command, page = INVALID
-    code, stdout, _ = run(tmp_path, command)
+    breaks_its_promise(tmp_path, *INVALID)
+
+
+def breaks_its_promise(place: Path, command: str, page: str) -> None:
+    """The run is invalid, for the reason that the page gives."""
+    code, stdout, _ = run(place, command)
     assert code == 1, stdout
     # What nobody saw before it was overwritten is told as lost: that is seldom here.
     sentence = r"INVALID: a (stale read|lost write) of key \d+: .*read \w+ by process \d"
     assert re.search(sentence, stdout), stdout
     assert re.search(sentence, page)
-    report = (tmp_path / "store" / "latest" / "report.html").read_text()
+    report = (place / "store" / "latest" / "report.html").read_text()
     assert stdout.splitlines()[1].removeprefix("INVALID: ")[:60] in report
+
+
+class Compose:
+    """A project of the example's compose file, in an image of its own, without published ports."""
+
+    def __init__(self, place: Path, base: str) -> None:
+        self.name = f"own{os.getpid()}"
+        self.image = f"own-service-test-{os.getpid()}"
+        shutil.copytree(PLACE, place / "composed")
+        self.file = place / "composed" / "docker-compose.yml"
+        text = self.file.read_text()
+        self.file.write_text(re.sub(r"\n    ports: .*", "", text))
+        self.environment = {
+            **os.environ, "BASE_IMAGE": base, "OWN_SERVICE_IMAGE": self.image,
+            "COMPOSE_DOCKER_CLI_BUILD": "0",
+        }  # fmt: skip
+
+    def __call__(self, *words: str, **environment: str) -> None:
+        done = subprocess.run(
+            ["docker-compose", "-p", self.name, "-f", str(self.file), *words],
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+    def states(self) -> list[tuple[str, str, str]]:
+        """Of each container its name, its id and its state."""
+        form = "{{.Names}} {{.ID}} {{.State}}"
+        done = subprocess.run(
+            ["docker", "ps", "-a", "--filter", f"name={self.name}_", "--format", form],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return sorted(tuple(line.split()) for line in done.stdout.splitlines())  # type: ignore[misc]
+
+
+@pytest.fixture
+def compose(tmp_path: Path) -> Iterator[Compose]:
+    if shutil.which("docker-compose") is None:
+        pytest.skip("docker-compose is not installed: apt-get install docker-compose")
+    try:
+        with contextlib.closing(image.connect()) as client:
+            base = image.ensure(client).tag  # whatever it is built on, it has python3
+    except SplitbrainError as error:
+        pytest.skip(f"docker: {error}")
+    if lacking := DockerSubstrate().missing.get(Fault.PARTITION):
+        pytest.skip(f"docker: {lacking}")
+    it = Compose(tmp_path, base)
+    try:
+        yield it
+    finally:
+        it("down", "-t", "1", "--volumes", "--rmi", "all")
+
+
+@pytest.mark.docker
+@pytest.mark.processes
+def test_a_compose_project_is_tested_and_stays_as_it_was(
+    compose: Compose, tmp_path: Path
+) -> None:
+    (_, attached), (_, stale) = ATTACHED, STALE
+    valid, invalid = (
+        command.replace("--compose own_service", f"--compose {compose.name}")
+        for command, _ in (ATTACHED, STALE)
+    )
+    compose("up", "--build", "-d")
+    before = compose.states()
+    assert [state for _, _, state in before] == ["running"] * 3
+    keeps_its_promise(tmp_path, valid, attached)
+    assert compose.states() == before
+    compose("up", "-d", "-t", "1", OWN_SERVICE_FLAGS="--stale")
+    breaks_its_promise(tmp_path, invalid, stale)
+
+
+@pytest.mark.docker
+@pytest.mark.processes
+def test_the_service_is_tested_in_containers_that_the_run_makes(
+    compose: Compose, tmp_path: Path
+) -> None:
+    compose("build")
+    command, page = ATTACHED
+    own = f"--nodes 3 --option image={compose.image}"
+    command = command.replace("--compose own_service", own)
+    keeps_its_promise(tmp_path, command.replace("--time-limit 20", "--time-limit 12"), page)
+    assert compose.states() == []
 
 
 def test_the_code_of_the_page_is_that_of_the_example() -> None:
