@@ -32,8 +32,8 @@ from splitbrain.substrates.docker.image import ensure
 from splitbrain.substrates.docker.loan import Book
 from splitbrain.substrates.docker.logs import LogCopy
 from splitbrain.substrates.docker.names import returncode
-from splitbrain.substrates.docker.node import AgentFor, ContainerHost, DockerNode, Plan
 from splitbrain.substrates.docker.options import Options
+from splitbrain.substrates.docker.place import AgentFor, ContainerPlace, DockerNode
 from splitbrain.substrates.docker.testbed import DockerTestbed, opened
 from splitbrain.substrates.packets.net import PacketNet
 from splitbrain.substrates.real.host import Paths
@@ -61,7 +61,7 @@ class AttachedBody(ContainerBody):
         await self._book.killed()
 
 
-class AttachedHost(ContainerHost):
+class AttachedHost(ContainerPlace):
     """A borrowed container as the place of a node."""
 
     def __init__(
@@ -74,16 +74,15 @@ class AttachedHost(ContainerHost):
         agent_for: AgentFor,
         restored: Callable[[str], Awaitable[None]],
     ) -> None:
-        target = book.target
-        plan = Plan(image="", network=target.network, ip=target.ip, files="")
+        node, ip = book.target.node, book.target.ip
         super().__init__(
-            target.node, plan, paths, engine, keeper, agent_for=agent_for, restored=restored
+            node, ip, paths, engine, keeper, agent_for=agent_for, restored=restored
         )
-        self.container = target.container
+        self.container = book.target.container
         self.book = book
-        self.logs = LogCopy(engine, target.container, paths.log, time.time_ns() / 1e9)
+        self.logs = LogCopy(engine, self.container, paths.log, time.time_ns() / 1e9)
 
-    async def launch(self, program: Program, environment: Mapping[str, str]) -> ContainerBody:
+    async def _launch(self, program: Program, environment: Mapping[str, str]) -> ContainerBody:
         """Take the container as it runs, or start it again; the program is its own."""
         if program.control:
             raise Unsupported(
@@ -99,8 +98,8 @@ class AttachedHost(ContainerHost):
         if not seen["State"]["Running"]:
             body.ended(returncode(int(seen["State"]["ExitCode"])))
             return body
-        ip = seen["NetworkSettings"]["Networks"][self.plan.network]["IPAddress"]
-        self.plan = msgspec.structs.replace(self.plan, ip=ip)
+        networks = seen["NetworkSettings"]["Networks"]
+        self.ip = str(networks[self.book.target.network]["IPAddress"])
         await self._renew_agent(body)
         return body
 
@@ -113,11 +112,8 @@ class AttachedHost(ContainerHost):
         """Not to others' containers."""
         raise Unsupported(f"node {self.name}: {_NOT_OURS}")
 
-    async def remove(self) -> None:
-        """Let go of it: no agent in it, no copy of its output."""
-        if self.agent is not None:
-            await self.agent.close()
-            self.agent = None
+    async def _remove(self) -> None:
+        await self._end_agent()
         await self.logs.close()
 
 

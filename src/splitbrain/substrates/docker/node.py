@@ -19,17 +19,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import posixpath
-import signal
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from splitbrain.contracts.testbed import ExecResult, Program
+from splitbrain.contracts.testbed import Program
 from splitbrain.errors import HostError
-from splitbrain.substrates.docker.archive import pack, unpack, unpack_to
+from splitbrain.substrates.docker.archive import unpack_to
 from splitbrain.substrates.docker.body import ContainerBody
 from splitbrain.substrates.docker.engine import Engine
 from splitbrain.substrates.docker.limits import (
@@ -40,12 +38,11 @@ from splitbrain.substrates.docker.limits import (
     starve,
 )
 from splitbrain.substrates.docker.names import PORT, labels, object_name, returncode
-from splitbrain.substrates.packets.client import Agent
+from splitbrain.substrates.docker.place import AgentFor, ContainerPlace
 from splitbrain.substrates.real.host import Paths, write_files
-from splitbrain.substrates.real.node import Keeper, RealNode
-from splitbrain.substrates.tools import procfs
+from splitbrain.substrates.real.node import Keeper
 
-__all__ = ["ContainerHost", "DockerNode", "Plan"]
+__all__ = ["ContainerHost", "Plan"]
 
 DATA, CONFIG, RUN_DIR = "/splitbrain/data", "/splitbrain/config", "/splitbrain/run"
 LOG, EVENTS, CONTROL, GO = (
@@ -79,17 +76,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     published: int = 0
 
 
-AgentFor = Callable[[str, str, int], Awaitable[Agent]]
-"""Starts the agent of (node, container, pid) in its network namespace."""
-
-
-class ContainerHost:
-    """The place of one node; see ``real.host.Host``.
-
-    Args:
-        agent_for: starts an agent.
-        restored: told once the node has a new namespace and an agent in it, before its program runs.
-    """
+class ContainerHost(ContainerPlace):
+    """A container that is made for the run, and removed with it."""
 
     def __init__(
         self,
@@ -102,34 +90,16 @@ class ContainerHost:
         agent_for: AgentFor,
         restored: Callable[[str], Awaitable[None]],
     ) -> None:
-        self.name = name
+        super().__init__(
+            name, plan.ip, paths, engine, keeper, agent_for=agent_for, restored=restored
+        )
         self.plan = plan
-        self.paths = paths
-        self.body: ContainerBody | None = None
-        self.agent: Agent | None = None
-        self.container = ""
-        self._engine = engine
-        self._keeper = keeper
-        self._agent_for = agent_for
-        self._restored = restored
         self._made_of: tuple[Program, Mapping[str, str]] | None = None
         self._acts: dict[str, int] = {}
-        self._turn = asyncio.Lock()
-        self._over = False
         self._starved = False
 
-    # -- making ----------------------------------------------------------------------------------
-
-    async def launch(self, program: Program, environment: Mapping[str, str]) -> ContainerBody:
-        """Make the container if need be, start it, and open its gate once its links are cut again."""
-        async with (
-            self._turn
-        ):  # the end of a testbed may come while some of its nodes are launched
-            if self._over:
-                raise HostError(f"node {self.name}: its testbed is closed")
-            return await self._launch(program, environment)
-
     async def _launch(self, program: Program, environment: Mapping[str, str]) -> ContainerBody:
+        """Make it if need be, start it, and open its gate once its links are cut again."""
         await asyncio.to_thread(self._shut_gate, program)
         if self._made_of != (program, environment):
             await self._create(program, environment)
@@ -155,12 +125,6 @@ class ContainerHost:
     @property
     def _gate(self) -> Path:
         return Path(self.plan.files) / "run" / "go"
-
-    async def _renew_agent(self, body: ContainerBody) -> None:
-        if self.agent is not None:
-            await self.agent.close()
-        self.agent = await self._agent_for(self.name, self.container, body.pid)
-        await self._restored(self.name)
 
     async def _create(self, program: Program, environment: Mapping[str, str]) -> None:
         await self._remove_container()
@@ -266,16 +230,8 @@ class ContainerHost:
         packed = await asyncio.to_thread(b"".join, stream)
         await asyncio.to_thread(unpack_to, packed, to)
 
-    async def remove(self) -> None:
-        """Remove the container and its volume, for good."""
-        async with self._turn:
-            self._over = True
-            await self._remove()
-
     async def _remove(self) -> None:
-        if self.agent is not None:
-            await self.agent.close()
-            self.agent = None
+        await self._end_agent()
         await self._remove_container()
         if "volume" in self._acts:
             with contextlib.suppress(FileNotFoundError):
@@ -289,13 +245,6 @@ class ContainerHost:
             self._keeper.journal.undone(self._acts.pop("container"))
             self.container = ""
 
-    def hear(self, action: str, attributes: Mapping[str, str]) -> None:
-        """The engine's news of this container."""
-        if action == "oom" and self.body is not None:
-            self.body.ended_by = "out of memory"
-        if action == "die" and self.body is not None:
-            self.body.ended(returncode(int(attributes.get("exitCode", "0"))))
-
     async def throttle(self, cores: float | None) -> None:
         """Limit its processor time, also over restarts."""
         await limit_cpu(self._engine, self._must(), cores or self.plan.cpus)
@@ -305,73 +254,3 @@ class ContainerHost:
         if self.body is not None:
             self._starved = True
             await starve(self._engine, self._must(), self.body)
-
-    # -- commands and files ----------------------------------------------------------------------
-
-    async def exec(self, argv: Sequence[str], *, timeout_s: float) -> ExecResult:
-        """Run a command in the container.
-
-        Raises:
-            HostError: the container is down, or has no such command.
-            TimeoutError: it took longer than ``timeout_s``, and was ended.
-        """
-        made = await self._engine.call("exec_create", self._must(), list(argv))
-        running = asyncio.ensure_future(self._engine.call("exec_start", made["Id"], demux=True))
-        done, _ = await asyncio.wait((running,), timeout=timeout_s)
-        if not done:
-            told = await self._engine.call("exec_inspect", made["Id"])
-            process = procfs.look(int(told.get("Pid") or 0))
-            if process is not None:
-                procfs.send_signal(process.pid, process.start, signal.SIGKILL)
-            await running
-            raise TimeoutError(f"node {self.name}: {argv[0]!r} took over {timeout_s:g} s")
-        out, err = await running
-        code = int((await self._engine.call("exec_inspect", made["Id"]))["ExitCode"] or 0)
-        if code in (126, 127) and b"OCI runtime" in (out or b""):
-            raise HostError(f"node {self.name}: cannot run {argv[0]!r}: is it in the image?")
-        return ExecResult(code=returncode(code), out=out or b"", err=err or b"")
-
-    async def put(self, path: str, content: bytes) -> None:
-        """Write a file in the container, running or not."""
-        packed = pack(posixpath.basename(path), content)
-        folder = posixpath.dirname(path) or "/"
-        await self._engine.call("put_archive", self._must(), folder, packed)
-
-    async def get(self, path: str) -> bytes:
-        """Read a file in the container, running or not."""
-        stream, _ = await self._engine.call("get_archive", self._must(), path)
-        packed = await asyncio.to_thread(b"".join, stream)
-        content = unpack(packed)
-        if content is None:
-            raise FileNotFoundError(f"node {self.name}: {path} is no file")
-        return content
-
-    def _must(self) -> str:
-        if not self.container:
-            raise HostError(f"node {self.name} has no container yet; start it first")
-        return self.container
-
-
-class DockerNode(RealNode):
-    """A node with an address of its own and an agent in its network namespace."""
-
-    def __init__(self, host: ContainerHost, keeper: Keeper) -> None:
-        self.host = host
-        super().__init__(host.name, host, keeper)
-
-    @property
-    def ip(self) -> str:
-        """Fixed for the run."""
-        return self.host.plan.ip
-
-    @property
-    def agent(self) -> Agent | None:
-        """In the node's network namespace; None while there is none."""
-        body = self.host.body
-        return self.host.agent if body is not None and body.look_now() is not None else None
-
-    @property
-    def up(self) -> bool:
-        """It runs and is not frozen, by the kernel's word."""
-        seen = self.host.body.look_now() if self.host.body is not None else None
-        return seen is not None and not seen.stopped

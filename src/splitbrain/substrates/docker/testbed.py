@@ -29,10 +29,10 @@ from splitbrain.substrates.docker.node import (
     DATA,
     EVENTS,
     ContainerHost,
-    DockerNode,
     Plan,
 )
 from splitbrain.substrates.docker.options import Options
+from splitbrain.substrates.docker.place import DockerNode
 from splitbrain.substrates.packets.client import Agent
 from splitbrain.substrates.packets.net import PacketNet
 from splitbrain.substrates.real.host import Paths
@@ -53,6 +53,7 @@ class DockerTestbed(RealTestbed[DockerNode]):
         self._options = options
         self._engine = engine
         self._image = image
+        self._made: list[ContainerHost] = []
         self._ports: dict[str, HeldPort] = {}
         self._network: tuple[str, int] | None = None
         self._news: News | None = None
@@ -71,7 +72,7 @@ class DockerTestbed(RealTestbed[DockerNode]):
             journal=self.site.journal,
         )
         self._news = News(self._engine, {"label": [f"{RUN}={self.site.label}"]}, self._hear)
-        await asyncio.gather(*(node.host.prepare() for node in self._nodes.values()))
+        await asyncio.gather(*(host.prepare() for host in self._made))
         self.follow()
 
     async def _make_network(self) -> str:
@@ -142,6 +143,7 @@ class DockerTestbed(RealTestbed[DockerNode]):
             agent_for=self._start_agent,
             restored=self._restored,
         )
+        self._made.append(host)
         return DockerNode(host, self.keeper)
 
     async def _start_agent(self, node: str, container: str, pid: int) -> Agent:
@@ -206,9 +208,9 @@ class DockerTestbed(RealTestbed[DockerNode]):
     async def _keep_all(self) -> None:
         if not self._options.keep_data:
             return
-        for node in self._nodes.values():
-            if node.host.container:
-                await node.host.copy_data(self.places.data(node.name))
+        for host in self._made:
+            if host.container:
+                await host.copy_data(self.places.data(host.name))
 
     async def _remove_nodes(self) -> None:
         await asyncio.gather(*(node.host.remove() for node in self._nodes.values()))
