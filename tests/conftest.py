@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 import pytest
 
@@ -31,3 +32,21 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
     with contextlib.suppress(SplitbrainError), contextlib.closing(image.connect()) as client:
         image.ensure(client)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Remove, and name, what this process's tests have left in an engine; by their own labels."""
+    if not any(item.get_closest_marker("docker") for item in getattr(session, "items", ())):
+        return
+    from splitbrain.substrates.docker import image
+    from splitbrain.substrates.docker.heal import remove_labelled
+    from splitbrain.substrates.docker.names import RUN
+
+    with contextlib.suppress(SplitbrainError), contextlib.closing(image.connect()) as client:
+        volumes = client.volumes.list(filters={"label": RUN})
+        labels = {it.attrs.get("Labels", {}).get(RUN, "") for it in volumes}
+        labels |= {it.labels.get(RUN, "") for it in client.containers.list(all=True)}
+        for label in sorted(labels):
+            if label.startswith(f"test-{os.getpid()}-"):
+                removed, left = remove_labelled(label)
+                print(f"\nleft by a test: {', '.join((*removed, *left))}")
