@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from splitbrain.contracts.fault import Fault
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.contracts.testbed import Program, Testbed
 from splitbrain.errors import HostError, RequestError, SplitbrainError, UnknownName, Unsupported
+from splitbrain.substrates.docker.agents import elsewhere
 from splitbrain.substrates.docker.attached import node_names
 from splitbrain.substrates.docker.finding import choose
 from splitbrain.substrates.docker.substrate import DockerSubstrate
@@ -178,6 +180,25 @@ def test_heal_leaves_alone_what_its_owner_has_stopped_since(
     assert [project.state(node) for node in NODES] == ["exited", "paused", "running"]
 
 
+@pytest.mark.processes
+def test_one_that_somebody_else_starts_is_told(project: Project, case: Any) -> None:
+    async def body(testbed: Any) -> None:
+        await testbed.node("n2").kill()
+        project.containers["n2"].start()
+        with pytest.raises(HostError, match=r"somebody has started .* policy: always"):
+            await testbed.node("n2").restart()
+
+    run(case, body)
+    project.assert_as_before("n2")
+
+
+def test_a_process_that_is_not_the_containers_gets_no_agent(project: Project) -> None:
+    one, other = (project.inspect()[node] for node in ("n1", "n2"))
+    assert elsewhere(one["Id"], one["State"]["Pid"]) == ""
+    assert "is not that of container" in elsewhere(one["Id"], other["State"]["Pid"])
+    assert "is not that of container" in elsewhere(one["Id"], os.getpid())
+
+
 def test_names_are_looked_up_and_wrong_ones_refused(project: Project) -> None:
     def asked(**options: Any) -> tuple[str, ...]:
         return node_names(TestSpec(workload="", options=options))
@@ -212,6 +233,7 @@ def container(
     networks: Mapping[str, str] | None = None,
     ports: tuple[str, ...] = ("80/tcp",),
     status: str = "running",
+    labels: tuple[str, ...] = (),
     **host: Any,
 ) -> dict[str, Any]:
     """As ``docker inspect`` tells of one."""
@@ -220,7 +242,10 @@ def container(
         "Id": "f00",
         "Name": "/c",
         "State": {"Status": status},
-        "Config": {"ExposedPorts": {port: {} for port in ports}},
+        "Config": {
+            "ExposedPorts": {port: {} for port in ports},
+            "Labels": dict.fromkeys(labels, "x"),
+        },
         "HostConfig": {"NetworkMode": "one", **host},
         "NetworkSettings": {
             "Networks": {name: {"IPAddress": ip} for name, ip in given.items()}
@@ -242,6 +267,8 @@ BOTH = {"one": "10.0.0.2", "two": "10.1.0.2"}
     [
         (container(NetworkMode="host"), container(), "no network of its own"),
         (container(NetworkMode="container:f00"), container(), "no network of its own"),
+        (container(AutoRemove=True), container(), "started with --rm"),
+        (container(labels=("io.kubernetes.pod.uid",)), container(), "an orchestrator"),
         (container(status="restarting"), container(), "is restarting"),
         (container({"two": "10.1.0.2"}), container(), "share no network .a: two; b: one"),
         (container(BOTH), container(BOTH), "share the networks one, two"),

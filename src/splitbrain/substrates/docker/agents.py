@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 
 from splitbrain.substrates.packets.client import namespace_argv
 
-__all__ = ["agent_argv", "by_host"]
+__all__ = ["agent_argv", "by_host", "elsewhere"]
 
 
 def by_host(packets: str) -> bool:
@@ -34,4 +35,23 @@ def agent_argv(
         *("--cap-add=NET_ADMIN", "--cap-add=NET_RAW", "--user=0"),
         *(f"--label={name}={value}" for name, value in marks.items()),
         *("--entrypoint=python3", image, "-m", "splitbrain.substrates.agent"),
+    )
+
+
+def elsewhere(container: str, pid: int) -> str:
+    """Why the process of that number here is not the container's; empty if it is, or is gone.
+
+    The number is the engine's.  If that runs on another machine, or sees other processes than we do,
+    the same number here is somebody else's, and a rule in its namespace might cut off this machine.
+    """
+    try:
+        groups = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8")
+        shared = os.path.samefile(f"/proc/{pid}/ns/net", "/proc/self/ns/net")
+    except OSError:
+        return ""
+    if container in groups and not shared:
+        return ""
+    return (
+        f"process {pid} of this machine is not that of container {container[:12]}: splitbrain must run "
+        "on the engine's machine and see its processes"
     )

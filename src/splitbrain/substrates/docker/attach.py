@@ -89,7 +89,14 @@ class AttachedHost(ContainerPlace):
                 f"node {self.name}: {program.name} is given orders through a control socket, which a "
                 "container that was there already does not have; test it by a System of your own"
             )
-        if not (await self.book.state())["Running"]:
+        running = bool((await self.book.state())["Running"])
+        if running and self.book.holds:
+            raise HostError(
+                f"node {self.name}: somebody has started its container while the test held it killed; "
+                f"let nobody do so for the time of a test (restart policy: "
+                f"{self.book.target.policy or 'none'})"
+            )
+        if not running:
             await self.book.start()
         seen = await self._engine.call("inspect_container", self.container)
         body = AttachedBody(self._engine, self.book, int(seen["State"]["Pid"]))

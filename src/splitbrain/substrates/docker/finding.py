@@ -27,6 +27,8 @@ ONE_OFF = "com.docker.compose.oneoff"
 RUNNING, PAUSED, STOPPED = "running", "paused", "stopped"
 _STATES = {"running": RUNNING, "paused": PAUSED, "exited": STOPPED, "created": STOPPED}
 
+_KEPT_BY = ("com.docker.swarm.", "io.kubernetes.")
+
 Seen = Mapping[str, Any]
 """What ``docker inspect`` tells of a container."""
 
@@ -165,6 +167,15 @@ def _check(node: str, one: Seen) -> None:
     if state not in _STATES:
         raise HostError(
             f"the container of {node} is {state}: let it run, or stand still, before it is tested"
+        )
+    if one["HostConfig"].get("AutoRemove"):
+        raise HostError(
+            f"the container of {node} was started with --rm: a kill would remove it; start it without"
+        )
+    if any(name.startswith(_KEPT_BY) for name in one["Config"].get("Labels") or ()):
+        raise HostError(
+            f"the container of {node} belongs to an orchestrator, which replaces what is killed; "
+            "test containers that docker or docker-compose has started"
         )
     mode = str(one["HostConfig"].get("NetworkMode", ""))
     if mode in ("host", "none") or mode.startswith("container:"):

@@ -15,7 +15,7 @@ import docker.errors
 import requests.exceptions
 
 import docker
-from splitbrain.substrates.docker.agents import agent_argv
+from splitbrain.substrates.docker.agents import agent_argv, elsewhere
 from splitbrain.substrates.docker.image.engine import reason
 from splitbrain.substrates.docker.loan import Loan, give_back, loans_of
 from splitbrain.substrates.docker.names import RUN, labels
@@ -119,6 +119,8 @@ def _mend_links(client: Any, loan: Loan, label: str) -> str:
         return ""
     if not state["Running"]:
         return ""
+    if problem := elsewhere(loan.container, int(state["Pid"])):
+        return problem
     argv = agent_argv(loan.container, int(state["Pid"]), image=loan.image, marks=labels(label))
     try:
         done = subprocess.run(

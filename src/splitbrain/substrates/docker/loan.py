@@ -129,6 +129,11 @@ class Book:
         """Thaw one that was found frozen."""
         await self._engine.call("unpause", self.target.container)
 
+    @property
+    def holds(self) -> bool:
+        """It was killed, and is to be dead until it is started again."""
+        return self._killed is not None
+
     def killing(self) -> None:
         """It is about to be killed."""
         if self._killed is None:

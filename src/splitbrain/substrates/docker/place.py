@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from splitbrain.contracts.testbed import ExecResult, Program
 from splitbrain.errors import HostError
+from splitbrain.substrates.docker.agents import elsewhere
 from splitbrain.substrates.docker.archive import pack, unpack
 from splitbrain.substrates.docker.body import ContainerBody
 from splitbrain.substrates.docker.engine import Engine
@@ -91,6 +92,8 @@ class ContainerPlace:
 
     async def _renew_agent(self, body: ContainerBody) -> None:
         await self._end_agent()
+        if problem := elsewhere(self.container, body.pid):
+            raise HostError(f"node {self.name}: {problem}")
         self.agent = await self._agent_for(self.name, self.container, body.pid)
         await self._restored(self.name)
 
