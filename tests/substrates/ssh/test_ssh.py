@@ -104,6 +104,22 @@ def test_the_ssh_configuration_is_obeyed(ssh_home, tmp_path, monkeypatch) -> Non
     assert reach("lab").facts.address == ssh_home.addresses[2]
 
 
+def test_a_host_behind_another_is_reached_by_a_proxy_command(
+    ssh_home, tmp_path, monkeypatch
+) -> None:
+    known = f"{ssh_home.home}/.ssh/known_hosts"
+    inner, outer = ssh_home.addresses[1], ssh_home.addresses[0]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "config").write_text(
+        f"Host lab\n  HostName {inner}\n  User tester\n  IdentityFile {ssh_home.key}\n"
+        f"  UserKnownHostsFile {known}\n  ProxyCommand ssh -F none -i {ssh_home.key} -o "
+        f"BatchMode=yes -o UserKnownHostsFile={known} -W %h:%p root@{outer}\n"
+    )
+    facts = reach("lab").facts
+    assert (facts.address, facts.client) == (inner, outer)
+
+
 def test_a_shell_goes_on_whatever_a_command_does(ssh_home) -> None:
     async def act(access: Access) -> None:
         shells = Shells(access.connection, 1)

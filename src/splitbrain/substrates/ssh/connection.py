@@ -7,11 +7,11 @@ paramiko blocks, so whatever waits for the host runs in threads of the connectio
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import getpass
 import logging
 import os
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -126,9 +126,10 @@ class Connection:
         await connection.close()
     """
 
-    def __init__(self, login: Login, client: paramiko.SSHClient) -> None:
+    def __init__(self, login: Login, client: paramiko.SSHClient, proxy: _Proxy | None) -> None:
         self.login = login
         self._client = client
+        self._proxy = proxy
         self._threads = ThreadPoolExecutor(8, thread_name_prefix=f"ssh {login.place}")
         self._writers = ThreadPoolExecutor(1, thread_name_prefix=f"ssh to {login.place}")
         self._sftp: paramiko.SFTPClient | None = None
@@ -141,7 +142,7 @@ class Connection:
         Raises:
             HostError: it cannot be reached, is not known, or does not let us in: with the remedy.
         """
-        return cls(login, await asyncio.to_thread(_connect, login))
+        return cls(login, *await asyncio.to_thread(_connect, login))
 
     async def session(self, command: str) -> Wire:
         """Run a command in a session of its own, which costs some 100 ms."""
@@ -204,6 +205,8 @@ class Connection:
     async def close(self) -> None:
         """Close it, and with it all channels."""
         await asyncio.to_thread(self._client.close)
+        if self._proxy is not None:
+            await asyncio.to_thread(self._proxy.close)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._writers.shutdown(wait=False, cancel_futures=True)
 
@@ -211,8 +214,8 @@ class Connection:
     def peer(self) -> str:
         """The address that the connection leads to; empty behind a proxy command."""
         try:
-            return str(self._transport.getpeername()[0])
-        except (OSError, AttributeError, TypeError):
+            return str(self._transport.getpeername()[0]) if self._proxy is None else ""
+        except OSError:
             return ""
 
     @property
@@ -241,8 +244,9 @@ class Connection:
             raise HostError(f"host {self.login.place}: cannot {what}: {why}") from error
 
 
-def _connect(login: Login) -> paramiko.SSHClient:
+def _connect(login: Login) -> tuple[paramiko.SSHClient, _Proxy | None]:
     client = paramiko.SSHClient()
+    proxy = _Proxy(login.proxy) if login.proxy else None
     place, login_at = login.place, f"{login.user}@{login.host}"
     try:
         _learn_hosts(client, login)
@@ -255,13 +259,13 @@ def _connect(login: Login) -> paramiko.SSHClient:
             timeout=_TIMEOUT_S,
             banner_timeout=_TIMEOUT_S,
             auth_timeout=_TIMEOUT_S,
-            sock=paramiko.ProxyCommand(login.proxy) if login.proxy else None,
+            sock=proxy.socket if proxy is not None else None,
             transport_factory=_transport,
         )
         transport = client.get_transport()
         assert transport is not None
         transport.set_keepalive(15)
-        return client
+        return client, proxy
     except paramiko.BadHostKeyException:
         why = (
             f"its key is not the one in {login.known}: somebody else answers, or it was set up "
@@ -273,9 +277,31 @@ def _connect(login: Login) -> paramiko.SSHClient:
         why = f"it does not let {login.user} in: try ssh {login_at}; key=FILE names another key"
     except (socket.gaierror, TimeoutError, OSError, EOFError, paramiko.SSHException) as error:
         why = _reason(login, error)
-    with contextlib.suppress(Exception):
-        client.close()
+    client.close()
+    if proxy is not None:
+        proxy.close()
     raise HostError(f"host {place}: {why}")
+
+
+class _Proxy:
+    """The user's proxy command, with one end of a socket as both its input and its output."""
+
+    def __init__(self, command: str) -> None:
+        self.socket, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", f"exec {command}"],
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def close(self) -> None:
+        """End it; it may have ended already, for its socket is closed."""
+        self.socket.close()
+        self._process.kill()
+        self._process.wait()
 
 
 def _learn_hosts(client: paramiko.SSHClient, login: Login) -> None:
@@ -314,4 +340,7 @@ def _reason(login: Login, error: BaseException) -> str:
         return f"nobody knows the name {login.host!r}"
     if isinstance(error, TimeoutError):
         return f"no answer from {login.host} port {login.port} in {_TIMEOUT_S:.0f} s"
-    return " ".join(str(error).split()) or "it closed the connection"
+    told = " ".join(str(error).split()) or "it closed the connection"
+    if "banner" in told or "No existing session" in told:
+        return f"what answers at port {login.port} of {login.host} does not speak SSH in time"
+    return told

@@ -52,7 +52,7 @@ class Installer:
         """
         python = await self.python(access.facts)
         home = python.rpartition("/")[0]
-        folder, archive = shlex.quote(home.rpartition("/")[0]), f"{home}.tar"
+        folder, archive = shlex.quote(home.rpartition("/")[0]), f"{home}.tar.gz"
         there = await access.shells.run(
             f"mkdir -p -m 700 {folder} && [ -x {shlex.quote(python)} ] && echo there"
         )
@@ -94,12 +94,12 @@ def _packed(source: Source, kind: Python) -> bytes:
 
 
 def pack(wheels: list[bytes]) -> bytes:
-    """A tar archive of what pip would install of these wheels into one directory.
+    """A compressed tar archive of what pip would install of these wheels into one directory.
 
     A wheel's files for other places than the packages' (scripts, headers) are left out.
     """
     whole = io.BytesIO()
-    with tarfile.open(fileobj=whole, mode="w") as archive:
+    with tarfile.open(fileobj=whole, mode="w:gz", compresslevel=6) as archive:
         for content in wheels:
             with zipfile.ZipFile(io.BytesIO(content)) as one:
                 for entry in one.infolist():

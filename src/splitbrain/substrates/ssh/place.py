@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import io
+import ipaddress
 import tarfile
 from collections.abc import Callable
 from typing import Any
@@ -96,8 +98,11 @@ class Place:
 
     @property
     def address(self) -> str:
-        """The address at which others reach the host's node."""
-        return self.entry.address or self.connection.peer or self.facts.address
+        """The IPv4 address at which others reach the host's node; empty if it has none."""
+        for address in (self.entry.address, self.connection.peer, self.facts.address):
+            with contextlib.suppress(ValueError):
+                return str(ipaddress.IPv4Address(address))
+        return ""
 
     async def take(self, *, log: str, events: str, ended: Callable[[int, int], None]) -> None:
         """Claim the host, make the run's directory there, start the warden and the agent.

@@ -69,12 +69,15 @@ class SshTestbed(RealTestbed[SshNode]):
     def _refuse_same_address(self) -> None:
         addresses = [place.address for place in self._taken]
         for place in self._taken:
-            if not place.address or addresses.count(place.address) > 1:
-                raise HostError(
-                    f"host {place.entry.place} has the address {place.address or '?'} of another node "
-                    "of this test: links are faulted by address; let address=IP in the hosts file "
-                    "say what the nodes know it by"
-                )
+            if place.address and addresses.count(place.address) == 1:
+                continue
+            what = (
+                f"the address {place.address} of another node" if place.address else "no IPv4"
+            )
+            raise HostError(
+                f"host {place.entry.place} has {what}: links are faulted by address; let address=IP in "
+                "the hosts file say at which the others reach it"
+            )
 
     def _one_machine(self) -> bool:
         """All are of one boot of one kernel: containers of one machine, say, with one clock."""

@@ -1,7 +1,9 @@
 """A channel of an SSH connection as streams of the event loop.
 
-paramiko's own threads fill the channel's buffers; a pipe of the channel wakes the loop, which takes
-what is there without waiting.  Writing may wait for the other end, so it is left to a thread.
+paramiko's own threads fill the channel's buffers and ring a bell, upon which the loop takes what is
+there without waiting.  (A channel also offers a file to poll.  But that is closed with the channel, while
+data for it may still arrive: then the thread of the whole connection dies of a write to a closed file.)
+Writing may wait for the other end, so it is left to a thread.
 """
 
 from __future__ import annotations
@@ -17,6 +19,33 @@ __all__ = ["LINE_BYTES_MAX", "Wire"]
 
 LINE_BYTES_MAX = 1 << 22
 _CHUNK = 1 << 16
+
+
+class _Bell:
+    """What a channel's buffer takes for its event: set from any thread, heard by the loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, hear: Callable[[], None]) -> None:
+        self._loop = loop
+        self._hear = hear
+        self._rung = False
+
+    def set(self) -> None:
+        if not self._rung:
+            self._rung = True
+            with contextlib.suppress(
+                RuntimeError
+            ):  # the loop is closed: nobody listens any more
+                self._loop.call_soon_threadsafe(self._heard)
+
+    def clear(self) -> None:
+        self._rung = False
+
+    def is_set(self) -> bool:
+        return self._rung
+
+    def _heard(self) -> None:
+        self._rung = False
+        self._hear()
 
 
 class Wire:
@@ -38,8 +67,8 @@ class Wire:
         self._loop = asyncio.get_running_loop()
         self._watched = True
         self._ended = asyncio.Event()
-        self._loop.add_reader(channel.fileno(), self._read)
-        self._read()
+        for buffer in (channel.in_buffer, channel.in_stderr_buffer):
+            buffer.set_event(_Bell(self._loop, self._read))  # type: ignore[arg-type]
 
     async def ended(self, timeout_s: float) -> bool:
         """Wait until the other end says no more; False if that took too long."""
@@ -89,7 +118,6 @@ class Wire:
     def _unwatch(self) -> None:
         if self._watched:
             self._watched = False
-            self._loop.remove_reader(self._channel.fileno())
             self.reader.feed_eof()
             self.errors.feed_eof()
             self._ended.set()

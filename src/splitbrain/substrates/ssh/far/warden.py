@@ -345,10 +345,8 @@ def end(pid: int) -> str:
     """Kill a process; why that was not allowed, if so."""
     try:
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return ""
     except OSError as error:
-        return f"pid {pid}: {error.strerror}"
+        return "" if isinstance(error, ProcessLookupError) else f"pid {pid}: {error.strerror}"
     return ""
 
 
@@ -358,8 +356,7 @@ def sweep(directory: str, label: str, place: str) -> None:
     One look is not enough: in the moment of becoming another program a process shows no environment.
     """
     ended: set[tuple[int, int]] = set()
-    left: list[str] = []
-    removed: list[str] = []
+    left, removed = list[str](), list[str]()
     until = time.monotonic() + _SWEEP_S
     quiet = 0
     while quiet < _QUIET_LOOKS:
@@ -374,12 +371,12 @@ def sweep(directory: str, label: str, place: str) -> None:
     if os.path.lexists(directory):
         if marked(directory, label):
             shutil.rmtree(directory, ignore_errors=True)
-            (left if os.path.lexists(directory) else removed).append(directory)
+        if not os.path.lexists(directory):
+            removed.append(directory)
         else:
-            left.append(f"{directory}: not the directory that the run made; not touched")
-    busy = release(place)
+            left.append(f"{directory} cannot be removed, or is not what the run made")
     pids = sorted(pid for pid, _ in ended)
-    say({"ended": pids, "removed": removed, "left": left, "busy": busy})
+    say({"ended": pids, "removed": removed, "left": left, "busy": release(place)})
 
 
 def free(directory: str, label: str, place: str) -> None:
