@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -45,11 +46,12 @@ def elsewhere(container: str, pid: int) -> str:
     the same number here is somebody else's, and a rule in its namespace might cut off this machine.
     """
     try:
-        groups = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8")
-        shared = os.path.samefile(f"/proc/{pid}/ns/net", "/proc/self/ns/net")
+        ours = container in Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8")
+        with contextlib.suppress(PermissionError):  # who is not root makes no rules from here
+            ours = ours and not os.path.samefile(f"/proc/{pid}/ns/net", "/proc/self/ns/net")
     except OSError:
         return ""
-    if container in groups and not shared:
+    if ours:
         return ""
     return (
         f"process {pid} of this machine is not that of container {container[:12]}: splitbrain must run "
