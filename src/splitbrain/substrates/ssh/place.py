@@ -23,10 +23,7 @@ from splitbrain.substrates.ssh.install import Installer
 from splitbrain.substrates.ssh.shell import Shells
 from splitbrain.substrates.ssh.warden import Warden, append
 
-__all__ = ["ACTS", "Place"]
-
-ACTS = ("use-host", "start-remote")
-"""What a journal may say that was done to hosts; each tells how to log in there."""
+__all__ = ["Place"]
 
 _COMMANDS = 3
 _AGENT_END_S = 3.0

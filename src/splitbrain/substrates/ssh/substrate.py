@@ -50,7 +50,7 @@ class SshSubstrate:
         """What would make the others possible."""
         if not _has_paramiko():
             return dict.fromkeys(Fault, _LACKING)
-        return {fault: LIMITS_NEED for fault in Fault if fault.value in ("cpu", "oom")}
+        return dict.fromkeys((Fault.CPU, Fault.OOM), LIMITS_NEED)
 
     def impossible(self, spec: TestSpec) -> Mapping[Fault, str]:
         """What these hosts cannot do, by their agents' own word; they are asked once a process.

@@ -1,9 +1,9 @@
 """A channel of an SSH connection as streams of the event loop.
 
 paramiko's own threads fill the channel's buffers and ring a bell, upon which the loop takes what is
-there without waiting.  (A channel also offers a file to poll.  But that is closed with the channel, while
-data for it may still arrive: then the thread of the whole connection dies of a write to a closed file.)
-Writing may wait for the other end, so it is left to a thread.
+there without waiting.  (A channel also offers a file to poll.  But that is closed with the channel,
+while data for it may still arrive: then the thread of the whole connection dies of a write to a closed
+file.)  Writing may wait for the other end, so it is left to a thread.
 """
 
 from __future__ import annotations
