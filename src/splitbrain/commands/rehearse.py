@@ -41,7 +41,9 @@ def rehearse(test: Test) -> list[str] | None:
     make = getattr(test.substrate, "rehearsal", None)
     if make is None:
         return None
-    lines = ["# RUN stands for the directories of a run; names with dry-run differ from run to run"]
+    lines = [
+        "# RUN stands for the directories of a run; names with dry-run differ from run to run"
+    ]
     bed = make(test.spec, lines.append)
     asyncio.run(_Rehearsal(test, bed, lines).play())
     return lines
