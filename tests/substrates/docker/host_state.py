@@ -156,11 +156,14 @@ class Made:
                 left.append(f"process {process.pid} in a node's network namespace")
         left += self._left_in_engine(client)
         left += [f"directory {path}" for path in self.directories if Path(path).exists()]
-        for id_ in self.containers:
-            left += [f"cgroup {it}" for it in Path("/sys/fs/cgroup").glob(f"*/docker/{id_}")]
-            left += [f"cgroup {it}" for it in Path("/sys/fs/cgroup").glob(f"**/docker-{id_}*")]
-            if id_ in Path("/proc/1/mountinfo").read_text():
-                left.append(f"mount of container {id_[:12]}")
+        for directory, names, _ in os.walk("/sys/fs/cgroup"):  # others' cgroups go meanwhile
+            left += [
+                f"cgroup {directory}/{name}"
+                for name in names
+                if any(id_ in name for id_ in self.containers)
+            ]
+        mounted = Path("/proc/1/mountinfo").read_text()
+        left += [f"mount of container {it[:12]}" for it in self.containers if it in mounted]
         for id_ in self.networks:
             if Path(f"/sys/class/net/br-{id_[:12]}").exists():
                 left.append(f"bridge br-{id_[:12]}")
