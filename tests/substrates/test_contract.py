@@ -199,7 +199,7 @@ def test_a_node_that_ends_by_itself_is_told_once(case) -> None:
         with pytest.raises((ConnectionError, TimeoutError, ValueError, AssertionError)):
             await node.control("crash", {})
         crashes = []
-        for _ in range(50):
+        for _ in range(500):  # an engine may take its time to tell
             crashes += testbed.crashes()
             if crashes:
                 break
