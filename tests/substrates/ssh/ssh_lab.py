@@ -65,7 +65,8 @@ class Lab:
         )
 
     def _image(self) -> str:
-        """Built once for a base, by the engine's own builder; kept, as layers are."""
+        """Built once for a base, by the engine's own builder; kept until the base is another."""
+        import docker
         from splitbrain.substrates.docker.image import base
         from splitbrain.substrates.docker.image.progress import Progress
         from splitbrain.substrates.wheels.house import cache_directory
@@ -82,6 +83,12 @@ class Lab:
                 forcerm=True,
                 labels={MARK: "ssh"},
             )
+        for old in self.client.images.list("splitbrain-test-sshd"):
+            if tag not in old.tags:
+                with contextlib.suppress(
+                    docker.errors.APIError
+                ):  # another session has it in use
+                    self.client.images.remove(old.id)
         return tag
 
     def _start(self, image: str, name: str) -> Any:
