@@ -5,6 +5,7 @@ Whether the container is made for the run or was there before is for those who d
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import posixpath
 import signal
@@ -28,7 +29,7 @@ AgentFor = Callable[[str, str, int], Awaitable[Agent]]
 """Starts the agent of (node, container, pid) in its network namespace."""
 
 
-class ContainerPlace:
+class ContainerPlace(abc.ABC):
     """The place of one node; see ``real.host.Host``.
 
     Args:
@@ -76,19 +77,21 @@ class ContainerPlace:
             self._over = True
             await self._remove()
 
+    @abc.abstractmethod
     async def _launch(self, program: Program, environment: Mapping[str, str]) -> ContainerBody:
-        raise NotImplementedError
+        """Take or make the container, and start it."""
 
+    @abc.abstractmethod
     async def _remove(self) -> None:
-        raise NotImplementedError
+        """What is to be done to let go of it."""
 
+    @abc.abstractmethod
     async def throttle(self, cores: float | None) -> None:
         """Limit its processor time, also over restarts."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     async def starve(self) -> None:
         """Take its memory until the kernel kills it."""
-        raise NotImplementedError
 
     async def _renew_agent(self, body: ContainerBody) -> None:
         await self._end_agent()

@@ -59,7 +59,6 @@ _LEFT_OUT: Final = (
     "./var/log/*",
 )
 RECIPE: Final = hashlib.sha256(repr((_SUITE, _PACKAGES, _LEFT_OUT)).encode()).hexdigest()[:12]
-_MIRROR: Final = "http://deb.debian.org/debian"
 _SECONDS: Final = 1200
 
 
@@ -155,7 +154,7 @@ def make_tarball(path: Path) -> None:
     try:
         # In namespaces of its own: whatever happens to it, its mounts and processes end with it.
         alone = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
-        _run([*alone, "debootstrap", *words, _host_mirror()])
+        _run([*alone, "debootstrap", *words, *filter(None, [_host_mirror()])])
         _run(["tar", "-cz", "--numeric-owner", *leave, "-f", str(packed), "-C", str(root), "."])
         packed.rename(path)
     finally:
@@ -195,7 +194,7 @@ def _host_mirror() -> str:
 
 
 def mirror(sources: Iterable[str]) -> str:
-    """The first mirror of Debian that apt's files name (of either form), else Debian's own.
+    """The first mirror of Debian that apt's files name, of either form; else empty.
 
     >>> mirror(["deb [arch=amd64] http://mirror.example/debian bookworm main"])
     'http://mirror.example/debian'
@@ -206,7 +205,7 @@ def mirror(sources: Iterable[str]) -> str:
                 found = re.search(r"https?://\S+/debian/?(?=\s|$)", line)
                 if found:
                     return found[0].rstrip("/")
-    return _MIRROR
+    return ""
 
 
 def import_base(client: DockerClient, tarball: Path, reference: str) -> None:
