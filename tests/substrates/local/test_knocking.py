@@ -26,6 +26,7 @@ SERVERS = {
     "http": "import http.server as h; h.test(h.SimpleHTTPRequestHandler, port=PORT, bind=HOST)",
     "silent": "serve(lambda one: one.recv(999) and time.sleep(99))",
     "closing": "serve(lambda one: one.close())",
+    "hesitant": "serve(lambda one: time.sleep(0.05) or one.close())",
     "speaking": "serve(lambda one: one.send(b'220 welcome') and one.recv(999))",
 }
 """Programs that listen: Python, after PREFIX."""
@@ -154,12 +155,13 @@ def test_links_of_clients_are_probed_both_ways(local_case, server) -> None:
         silent = server == "silent"  # nothing ever comes back from it
         assert await seen(2) == (True, None if silent else True)
         await testbed.net.cut("p", (there,), mode="hold")
-        closing = server == "closing"  # nobody knows what it would have taken
-        assert await seen(0.3) == (None if closing else False, None)
+        drops = server in ("closing", "hesitant")  # nobody knows what it would have taken
+        assert await seen(0.3) == (None if drops else False, None)
         await testbed.net.heal("p")
         await testbed.net.cut("q", (back,), mode="hold")
-        expected = [(True, None if silent else False), *[(None, None)] * closing]
-        assert await seen(2) in expected
+        way_there, way_back = await seen(2)
+        assert way_there is True or (drops and way_there is None)
+        assert way_back is False or ((drops or silent) and way_back is None)
 
     local_case.run(body, start=False)
 

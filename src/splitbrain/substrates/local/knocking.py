@@ -49,6 +49,10 @@ _GLANCE_S = 0.003
 """A request on a connection of its own is often over in a few milliseconds."""
 _AGAIN_S = 0.05
 _CHECK_S = 0.5
+_LINGER_S = 0.1
+"""A knock past the proxy stays so long before it hangs up: who drops callers has done so by then ..."""
+_BRISK = 4
+"""... if it takes no longer than this part of it to hear that one has hung up."""
 _PATIENCE = 30
 """A knock through a proxy is waited for so many times as long as one past it takes ..."""
 _PATIENCE_S = 3.0
@@ -61,7 +65,8 @@ class _Seen(msgspec.Struct, frozen=True):
     Attributes:
         arrived_ms: from sending until it was seen to have arrived; None if it was not.
         answered: something came back, or the end.
-        dropped: the end came back before we ended our side.
+        dropped: the end, or a reset, came back before we ended our side, or so long after that it
+            may have been on its way.
     """
 
     arrived_ms: float | None = None
@@ -129,14 +134,22 @@ class Knocks:
         seen = await self._knock(port, own, timeout_s, hang_up=hang_up)
         if seen.answered or (seen.arrived_ms is not None and not hang_up):
             return seen, seen
-        check = await self._knock(own, own, max(timeout_s, _CHECK_S), hang_up=hang_up)
+        check = await self._knock(
+            own, own, max(timeout_s, _CHECK_S), hang_up=hang_up, linger_s=_LINGER_S
+        )
         patience_s = min(_PATIENCE * (check.arrived_ms or 0.0) / 1000, _PATIENCE_S)
         if patience_s > timeout_s:
             seen = await self._knock(port, own, patience_s, hang_up=hang_up)
         return seen, check
 
     async def _knock(
-        self, port: int, own: int, timeout_s: float, *, hang_up: bool = False
+        self,
+        port: int,
+        own: int,
+        timeout_s: float,
+        *,
+        hang_up: bool = False,
+        linger_s: float = 0.0,
     ) -> _Seen:
         """Knock at ``port``, which leads to the port ``own``, until it is seen or time is over.
 
@@ -148,7 +161,9 @@ class Knocks:
         with self._length(own) as length:
             while True:
                 with contextlib.suppress(OSError):  # TimeoutError is one
-                    seen = await _knock_once(port, own, length, deadline, hang_up)
+                    seen = await _knock_once(
+                        port, own, length, deadline, linger_s if hang_up else None
+                    )
                 if seen.arrived_ms is not None or loop.time() + _AGAIN_S >= deadline:
                     return seen
                 await asyncio.sleep(_AGAIN_S)
@@ -169,9 +184,9 @@ class Knocks:
 
 
 async def _knock_once(
-    port: int, own: int, length: int, deadline: float, hang_up: bool
+    port: int, own: int, length: int, deadline: float, linger_s: float | None
 ) -> _Seen:
-    """One connection; ``hang_up``: once it has arrived, end our side and listen for an answer.
+    """One connection; with ``linger_s``, so long after it has arrived, end our side and listen.
 
     Raises:
         OSError: no connection, or none in time.
@@ -194,10 +209,15 @@ async def _knock_once(
                 break
             await asyncio.wait([back], timeout=step)
         took_ms = (loop.time() - began) * 1000
-        dropped = back.done() and back.result() == b""
-        if arrived and hang_up and not back.done():
+        if arrived and linger_s and not back.done():
+            await asyncio.wait([back], timeout=linger_s)
+        dropped = back.done() and not back.result()
+        if arrived and linger_s is not None and not back.done():
+            ended = loop.time()
             writer.write_eof()
-            await asyncio.wait([back], timeout=max(0.0, deadline - loop.time()))
+            await asyncio.wait([back], timeout=max(0.0, deadline - ended))
+            late = loop.time() - ended > linger_s / _BRISK
+            dropped = back.done() and not back.result() and late
         answered = back.done() and back.result() is not None
         return _Seen(took_ms if arrived else None, answered, dropped)
     finally:
