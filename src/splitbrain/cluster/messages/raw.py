@@ -1,0 +1,106 @@
+"""Raw operations: what a client of a raw cluster asks, and what it gets."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from splitbrain.cluster.messages.context import HERE, Context
+from splitbrain.cluster.messages.region_errors import RegionError
+
+__all__ = [
+    "RawAnswer",
+    "RawCas",
+    "RawCasReply",
+    "RawDelete",
+    "RawDeleteReply",
+    "RawGet",
+    "RawGetReply",
+    "RawPut",
+    "RawPutReply",
+    "RawRequest",
+    "RawScan",
+    "RawScanReply",
+]
+
+
+class RawGet(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
+    """Read one key, linearizably."""
+
+    key: bytes
+    context: Context = HERE
+
+
+class RawGetReply(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
+    """``value`` is None if the key is absent."""
+
+    value: bytes | None = None
+    error: RegionError | None = None
+
+
+class RawPut(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
+    """Set one key."""
+
+    key: bytes
+    value: bytes
+    context: Context = HERE
+
+
+class RawPutReply(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
+    """Done, unless ``error``."""
+
+    error: RegionError | None = None
+
+
+class RawDelete(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
+    """Remove one key, if it is there."""
+
+    key: bytes
+    context: Context = HERE
+
+
+class RawDeleteReply(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
+    """Done, unless ``error``."""
+
+    error: RegionError | None = None
+
+
+class RawCas(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
+    """Set the key to ``value`` (None: remove it) if it now is ``previous`` (None: absent)."""
+
+    key: bytes
+    previous: bytes | None
+    value: bytes | None
+    context: Context = HERE
+
+
+class RawCasReply(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
+    """``previous`` is what the key was when the comparison was made."""
+
+    succeed: bool = False
+    previous: bytes | None = None
+    error: RegionError | None = None
+
+
+class RawScan(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
+    """Read up to ``limit`` keys in [start, end) in ascending order; empty ``end`` is unbounded.
+
+    All pairs are of one moment (one region, one state machine).
+    """
+
+    start: bytes
+    end: bytes = b""
+    limit: int = 256
+    context: Context = HERE
+
+
+class RawScanReply(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
+    """Pairs of key and value."""
+
+    pairs: tuple[tuple[bytes, bytes], ...] = ()
+    error: RegionError | None = None
+
+
+RawRequest: TypeAlias = RawGet | RawPut | RawDelete | RawCas | RawScan
+RawAnswer: TypeAlias = RawGetReply | RawPutReply | RawDeleteReply | RawCasReply | RawScanReply
