@@ -23,7 +23,7 @@ def test_nodes_are_starved_and_held_back_and_recover(docker) -> None:
         assert stand.testbed.crashes() == (), "it was told to"
         assert effects(await stand.stop("oom")) == [True]
         other = await stand.other()
-        await stand.start("cpu", other, cores=0.02)
+        await stand.start("cpu", other, cores=0.3)  # enough to start again with
         await stand.start("oom", other, id="again")
         assert effects(await stand.stop("oom", id="again")) == [True], "memory is there again"
         assert effects(await stand.stop("cpu")) == ["oom"], "its process is another one"

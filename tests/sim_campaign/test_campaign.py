@@ -1,6 +1,6 @@
 """The correct cluster under all faults, by many seeds: valid, never vacuous, each run repeatable.
 
-``make test`` runs twenty of the two hundred, ``make deep`` all of them.
+``make test`` runs ten of the two hundred, ``make deep`` all of them.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def check_shares(tmp_path: Path, workload: str, seeds: tuple[int, ...]) -> None:
     assert differences(first, second) == []
 
 
-@pytest.mark.parametrize("seeds", SHARES[:2], ids=str)
+@pytest.mark.parametrize("seeds", SHARES[:1], ids=str)
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_all_faults_by_seed(tmp_path: Path, workload: str, seeds: tuple[int, ...]) -> None:
     check_shares(tmp_path, workload, seeds)
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("seeds", SHARES[2:], ids=str)
+@pytest.mark.parametrize("seeds", SHARES[1:], ids=str)
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_all_faults_by_every_seed(
     tmp_path: Path, workload: str, seeds: tuple[int, ...]

@@ -24,7 +24,7 @@ _ENGINES = re.compile(r"DOCKER|docker0|\bbr-[0-9a-f]{12}|MASQUERADE|\bsb\d+\b")
 """The last: links of tests of the agent, which may run at the same time."""
 _LIVELY = re.compile(
     r"^(kernel/(random|pty|ns_last_pid|sched_domain|perf)|fs/(aio|binfmt|dentry|file-nr|inode|quota)"
-    r"|net/ipv[46]/(conf|neigh)/(br-|veth|sb)|net/netfilter/nf_conntrack_count|.*expect_count)"
+    r"|net/ipv[46]/(conf|neigh)/(br-|docker0|veth|sb)|net/netfilter/nf_conntrack_count|.*expect_count)"
 )
 _ENGINES_MOUNTS = ("/var/lib/docker", "/run/docker", "/var/run/docker", "/var/lib/containerd")
 

@@ -34,9 +34,19 @@ def run(lab, store: Path, *words: str) -> dict:
     return told
 
 
-def test_a_correct_cluster_is_valid_under_faults(ssh_home, tmp_path) -> None:
-    words = ("--nemesis", "partition,kill,pause,clock", "--time-limit", "40", "--seed", "1")
-    told = run(ssh_home, tmp_path / "store", *words)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--nemesis", "partition,kill", "--nemesis-interval", "3", "--time-limit", "12"),
+        pytest.param(
+            ("--nemesis", "partition,kill,pause,clock", "--time-limit", "40"),
+            marks=pytest.mark.deep,
+        ),
+    ],
+    ids=["short", "long"],
+)
+def test_a_correct_cluster_is_valid_under_faults(ssh_home, tmp_path, words) -> None:
+    told = run(ssh_home, tmp_path / "store", *words, "--seed", "1")
     assert told["verdict"] == "valid", told["summary"]
     assert told["faults"]
 

@@ -136,7 +136,10 @@ function readAddress() {
   return found;
 }
 
+let told = location.hash;  // what the address was when we last read or wrote it
+
 function writeAddress() {
+  if (location.hash !== told) return;  // a reader has changed it, and follow() is about to hear of it
   const place = readAddress();
   // A link to another part of the page stays as it is until there is something to say.
   if (location.hash && !("t" in place) && !("op" in place) && isWhole() && chosen < 0) return;
@@ -145,9 +148,11 @@ function writeAddress() {
   if (chosen >= 0) parts.push(`op=${ops.i[chosen]}`);
   const wanted = parts.length ? `#${parts.join("&")}` : "";
   if (wanted !== location.hash) history.replaceState(null, "", wanted || location.pathname + location.search);
+  told = location.hash;
 }
 
 function follow() {
+  told = location.hash;
   const { t, op } = readAddress();
   if (t && plots.length) setView(...t);
   if (op === undefined) return;
