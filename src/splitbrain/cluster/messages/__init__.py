@@ -11,6 +11,8 @@ structs: the simulator passes them as they are, ``cluster/rpc`` translates them 
     RawCas                  RawCasReply             client
     RawScan                 RawScanReply            client
     those of ``txn``        see there               client
+    those of ``pd``         see there               client, store: to the placement driver
+    PdRaftBatch             none                    member to member of the placement driver
     RaftBatch               none                    store to store
     Echo                    EchoReply               store to store: is the link there and back?
     Probe                   none                    store to store: did it arrive? (one way)
@@ -37,6 +39,7 @@ from splitbrain.cluster.messages.context import (
     REGION_VERSION,
     Context,
 )
+from splitbrain.cluster.messages.pd import PdAnswer, PdRaftBatch, PdRequest
 from splitbrain.cluster.messages.peers import Echo, EchoReply, Probe, RaftBatch, RaftMessage
 from splitbrain.cluster.messages.raw import (
     RawAnswer,
@@ -82,6 +85,9 @@ __all__ = [
     "MismatchMode",
     "NotLeader",
     "OtherError",
+    "PdAnswer",
+    "PdRaftBatch",
+    "PdRequest",
     "PeerNotMatch",
     "Probe",
     "RaftBatch",
@@ -112,7 +118,17 @@ Request: TypeAlias = RawRequest
 Answer: TypeAlias = RawAnswer
 """What it gets."""
 Message: TypeAlias = (
-    Request | Answer | TxnRequest | TxnAnswer | RaftBatch | Echo | EchoReply | Probe
+    Request
+    | Answer
+    | TxnRequest
+    | TxnAnswer
+    | PdRequest
+    | PdAnswer
+    | PdRaftBatch
+    | RaftBatch
+    | Echo
+    | EchoReply
+    | Probe
 )
 """All that travels."""
 
