@@ -39,6 +39,7 @@ class Storm:
         drift: float = 0.0,
         calm: bool = False,
         membership: bool = False,
+        joint: bool = False,
     ) -> None:
         self.stream = random.Random(f"storm/{seed}")
         draw = self.stream
@@ -57,7 +58,7 @@ class Storm:
         self.rate = draw.choice((0.1, 0.5, 1.5))
         if calm:
             self.faults = self.loss = self.double = 0.0
-        self.membership, self.changes = membership, 0
+        self.membership, self.joint, self.changes = membership, joint, 0
         self.value = 0
         self.restarts = 0
         self.leases = 0
@@ -141,12 +142,30 @@ class Storm:
         if leader is not None and draw.random() < 0.01 * self.faults:
             leader.raft.transfer_leader(draw.choice(self.names))
             self.pump(leader)
-        if leader is not None and self.membership and draw.random() < 0.1:
+        if leader is not None and self.joint and draw.random() < 0.15:
+            self.changes += self._joint_change(leader) is not None
+            self.pump(leader)
+        elif leader is not None and self.membership and draw.random() < 0.1:
             kind = draw.choice((ConfChangeKind.ADD_VOTER, *ConfChangeKind))
             change = ConfChange(kind, draw.choice(self.names))
             if kind is ConfChangeKind.ADD_VOTER or len(leader.raft.voters) > 2:
                 self.changes += leader.raft.propose_conf(change) is not None
                 self.pump(leader)
+
+    def _joint_change(self, leader: Member) -> object:
+        """Leave a joint configuration, or enter one; learners are removed in between."""
+        draw, raft = self.stream, leader.raft
+        if raft.outgoing:
+            return raft.propose_conf(joint=True)
+        if raft.learners and draw.random() < 0.3:
+            return raft.propose_conf(ConfChange(ConfChangeKind.REMOVE, raft.learners[0]))
+        kinds = (ConfChangeKind.ADD_VOTER, ConfChangeKind.ADD_VOTER, ConfChangeKind.ADD_LEARNER)
+        names = draw.sample(self.names, draw.randrange(1, 4))
+        changes = [ConfChange(draw.choice(kinds), name) for name in names]
+        demoted = {one.node for one in changes if one.kind is ConfChangeKind.ADD_LEARNER}
+        if len(set(raft.voters) - demoted) < 2:
+            return None
+        return raft.propose_conf(*changes, joint=True)
 
     def _draw_cut(self) -> set[tuple[str, str]]:
         draw, names = self.stream, self.names

@@ -62,10 +62,11 @@ def test_correct_core_survives_for_long(chunk: int) -> None:
     run(range(100_000 + chunk * 100, 100_100 + chunk * 100))
 
 
-def test_correct_core_survives_changes_of_membership() -> None:
+@pytest.mark.parametrize("joint", [False, True])
+def test_correct_core_survives_changes_of_membership(joint: bool) -> None:
     changes = 0
     for seed in range(40):
-        storm = Storm(seed, size=5, membership=True)
+        storm = Storm(seed, size=5, membership=True, joint=joint)
         try:
             storm.run(ROUNDS)
         except Exception as error:
@@ -77,7 +78,7 @@ def test_correct_core_survives_changes_of_membership() -> None:
 @pytest.mark.deep
 def test_correct_core_survives_changes_of_membership_for_long() -> None:
     for seed in range(100_000, 102_000):
-        Storm(seed, size=5, membership=True).run(ROUNDS)
+        Storm(seed, size=5, membership=True, joint=seed % 2 == 0).run(ROUNDS)
 
 
 def test_a_seed_gives_one_run() -> None:

@@ -63,8 +63,9 @@ class Raft(Membership):
     """One member of one Raft group.
 
     Attributes that a shell may read: ``role``, ``term``, ``vote``, ``leader``, ``voters``,
-    ``learners``, ``commit``, ``last_index``, ``first_index``, ``applied_index``, ``snapshot``, and
-    ``snapshot_wanted``: a new member needs a snapshot taken after it was added; call ``compact``.
+    ``learners``, ``outgoing``, ``commit``, ``last_index``, ``first_index``, ``applied_index``,
+    ``snapshot``, and ``snapshot_wanted``: a new member needs a snapshot taken after it was added;
+    call ``compact``.
 
     The small methods that begin with an underscore are seams, too: a seeded bug is a subclass that
     overrides one of them.
@@ -289,7 +290,8 @@ class Raft(Membership):
     def applied_meta(self) -> SnapshotMeta:
         """What a snapshot of the state machine, taken now, stands for."""
         log = self.log
-        return SnapshotMeta(log.applied, log.term(log.applied), self.voters, self.learners)
+        term = log.term(log.applied)
+        return SnapshotMeta(log.applied, term, self.voters, self.learners, self.outgoing)
 
     def compact(self, index: int, snapshot: Snapshot) -> None:
         """Forget entries up to ``index``; peers that need them get ``snapshot`` instead.
@@ -350,6 +352,8 @@ class Raft(Membership):
             "voters": list(self.voters),
             "learners": list(self.learners),
         }
+        if self.outgoing:
+            status["outgoing"] = list(self.outgoing)
         if self.role is LEADER:
             status["transferee"] = self.transferee
             status["reads_waiting"] = len(self._pending_reads)

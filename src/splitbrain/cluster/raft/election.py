@@ -6,6 +6,8 @@ servers), 6.2, 3.10 (transfer), 9.6 (pre-vote).
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from splitbrain.cluster.raft.progress import Flow, Progress
 from splitbrain.cluster.raft.reads import Reads
 from splitbrain.cluster.raft.types import EntryKind, Message, MessageKind, Role
@@ -16,6 +18,7 @@ PRE_VOTE = MessageKind.PRE_VOTE
 PRE_VOTE_REPLY = MessageKind.PRE_VOTE_REPLY
 VOTE = MessageKind.VOTE
 VOTE_REPLY = MessageKind.VOTE_REPLY
+_ACTIVE = attrgetter("active")
 
 
 class Election(Reads):
@@ -48,7 +51,7 @@ class Election(Reads):
         given this node's majority away.
         """
         log = self.log
-        if self.node not in self.voters or log.stable < log.offset:
+        if self.node not in self.electors or log.stable < log.offset:
             return False
         if log.commit == log.applied:
             return True
@@ -78,7 +81,7 @@ class Election(Reads):
         log = self.log
         queue = self._messages if kind is PRE_VOTE else self._after
         for name in self.peers:
-            if name in self.voters:
+            if name in self.electors:
                 queue.append(
                     Message(
                         kind,
@@ -92,19 +95,28 @@ class Election(Reads):
                 )
 
     def _count_vote(self, voter: str, *, granted: bool) -> None:
-        """The first answer of each voter counts."""
-        if voter not in self.voters:
+        """The first answer of each voter counts.
+
+        In a joint configuration both halves must be won, and losing one is enough to lose.
+        """
+        if voter not in self.electors:
             return
         votes = self.votes
         votes.setdefault(voter, granted)
-        yes = sum(votes.values())
-        if yes >= self._quorum_vote:
-            if self.role is Role.PRE_CANDIDATE:
-                self._start_election(transfer=False)
-            else:
-                self._become_leader()
-        elif len(votes) - yes > len(self.voters) - self._quorum_vote:
-            self._become_follower(self.term, "")
+        won = True
+        for half, quorum in self._majorities["vote"]:
+            yes = sum(votes.get(name, False) for name in half)
+            no = sum(not votes.get(name, True) for name in half)
+            if no > len(half) - quorum:
+                self._become_follower(self.term, "")
+                return
+            won = won and yes >= quorum
+        if not won:
+            return
+        if self.role is Role.PRE_CANDIDATE:
+            self._start_election(transfer=False)
+        else:
+            self._become_leader()
 
     # -- voting ----------------------------------------------------------------------------------
 
@@ -167,11 +179,9 @@ class Election(Reads):
         progress = self.progress
         self.transferee = ""
         self._transfer_sent = False
-        if self.config.check_quorum:
-            heard = sum(progress[name].active for name in self.voters if name in progress)
-            if heard < self._quorum_contact:
-                self._become_follower(self.term, "")
-                return False
+        if self.config.check_quorum and not self._agreed("contact", _ACTIVE):
+            self._become_follower(self.term, "")
+            return False
         for name, peer in progress.items():
             peer.active = name == self.node
             if peer.flow is Flow.SNAPSHOT:

@@ -17,6 +17,8 @@ predecessors committed.
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from splitbrain.cluster.raft.progress import Flow
 from splitbrain.cluster.raft.replication import Replication
 from splitbrain.cluster.raft.types import Message, MessageKind, ReadState, Role
@@ -25,6 +27,8 @@ __all__ = ["Reads"]
 
 HEARTBEAT = MessageKind.HEARTBEAT
 HEARTBEAT_REPLY = MessageKind.HEARTBEAT_REPLY
+
+_ACKED = attrgetter("acked_round")
 
 MAX_PENDING_READS = 1 << 16
 MAX_OPEN_ROUNDS = 1 << 12
@@ -89,7 +93,7 @@ class Reads(Replication):
         for name in self.peers:
             match = self.progress[name].match
             self._send(HEARTBEAT, name, number, min(commit, match))
-        if self._quorum_contact <= 1:
+        if any(quorum <= 1 for _, quorum in self._majorities["contact"]):
             self._confirm_rounds()
 
     def _on_heartbeat(self, message: Message) -> None:
@@ -118,11 +122,8 @@ class Reads(Replication):
 
     def _confirm_rounds(self) -> None:
         """Find the latest round that a majority answered, release reads, extend the lease."""
-        progress = self.progress
-        progress[self.node].acked_round = self._round
-        acked = [progress[name].acked_round for name in self.voters if name in progress]
-        acked.sort(reverse=True)
-        confirmed = acked[self._quorum_contact - 1]
+        self.progress[self.node].acked_round = self._round
+        confirmed = self._agreed("contact", _ACKED)
         if confirmed <= self._confirmed_round:
             return
         self._confirmed_round = confirmed

@@ -6,9 +6,11 @@ states and commit broadcast are etcd's.
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from splitbrain.cluster.raft.progress import Flow, Progress
 from splitbrain.cluster.raft.state import RaftState
-from splitbrain.cluster.raft.types import Entry, Message, MessageKind, Role
+from splitbrain.cluster.raft.types import Entry, Message, MessageKind, Role, SnapshotMeta
 
 __all__ = ["Replication"]
 
@@ -16,6 +18,7 @@ APPEND = MessageKind.APPEND
 APPEND_REPLY = MessageKind.APPEND_REPLY
 SNAPSHOT = MessageKind.SNAPSHOT
 REPLICATE = Flow.REPLICATE
+_MATCH = attrgetter("match")
 
 
 class Replication(RaftState):
@@ -103,15 +106,23 @@ class Replication(RaftState):
         if snapshot is None or not self._heard_leader(message.sender):
             return
         log, meta = self.log, snapshot.meta
-        if meta.index > log.commit and self.node in meta.voters + meta.learners:
-            if log.term(meta.index) == meta.term:
+        if self._wants_snapshot(meta) and self.node in meta.members:
+            if self._log_has(meta):
                 log.commit_to(meta.index)  # the log has it all: no need for the state
             else:
                 log.restore(meta, self._number + 1)
                 self.snapshot = self._snapshot_to_hand = snapshot
                 self._conf_handed.clear()
-                self._set_membership(meta.voters, meta.learners)
+                self._set_membership(meta.voters, meta.learners, meta.outgoing)
         self._send_append_ack(message.sender, log.commit)
+
+    def _wants_snapshot(self, meta: SnapshotMeta) -> bool:
+        """An older one, late on its way, would take back what is committed."""
+        return meta.index > self.log.commit
+
+    def _log_has(self, meta: SnapshotMeta) -> bool:
+        """Does the own log lead to the same state?"""
+        return self.log.term(meta.index) == meta.term
 
     # -- leader: sending -------------------------------------------------------------------------
 
@@ -159,7 +170,7 @@ class Replication(RaftState):
         if not progress.active or snapshot is None:
             return
         meta = snapshot.meta
-        if to not in meta.voters and to not in meta.learners:
+        if to not in meta.members:
             self.snapshot_wanted = True
             return
         self._messages.append(Message(SNAPSHOT, self.node, to, self.term, snapshot=snapshot))
@@ -213,10 +224,7 @@ class Replication(RaftState):
 
         The own match counts what is durable here; learners do not count.
         """
-        progress = self.progress
-        matches = [progress[name].match for name in self.voters if name in progress]
-        matches.sort(reverse=True)
-        index = matches[self._quorum_commit - 1]
+        index = self._agreed("commit", _MATCH)
         if index <= self.log.commit or not self._may_commit(index):
             return False
         self.log.commit_to(index)

@@ -11,6 +11,7 @@ ticks and messages, is the node's monotonic clock; only the lease uses it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from splitbrain.cluster.raft.log import RaftLog
 from splitbrain.cluster.raft.progress import Progress
@@ -46,6 +47,7 @@ class RaftState:
         "_hard_handed",
         "_hard_writes",
         "_lease_until_ns",
+        "_majorities",
         "_messages",
         "_noop_index",
         "_now",
@@ -53,9 +55,6 @@ class RaftState:
         "_pending_reads",
         "_promise_ns",
         "_promised_until_ns",
-        "_quorum_commit",
-        "_quorum_contact",
-        "_quorum_vote",
         "_read_states",
         "_round",
         "_round_sent",
@@ -66,11 +65,13 @@ class RaftState:
         "_transfer_sent",
         "config",
         "election_elapsed",
+        "electors",
         "heartbeat_elapsed",
         "leader",
         "learners",
         "log",
         "node",
+        "outgoing",
         "peers",
         "pending_conf_index",
         "progress",
@@ -98,7 +99,7 @@ class RaftState:
         self.snapshot_wanted = False
         self.term, self.vote = hard.term, hard.vote
         self.role, self.leader = Role.FOLLOWER, ""
-        self._init_timers()
+        self._init_timers(fresh=restored.fresh)
         self._init_outbox()
         self._init_leadership()
         voters = meta.voters if meta.index else config.voters
@@ -106,9 +107,10 @@ class RaftState:
         self._set_membership(
             voters if restored.voters is None else restored.voters,
             learners if restored.learners is None else restored.learners,
+            meta.outgoing if restored.outgoing is None else restored.outgoing,
         )
 
-    def _init_timers(self) -> None:
+    def _init_timers(self, *, fresh: bool) -> None:
         """Ticks since this and that.
 
         ``quiet_ticks`` counts from the last word of *any* leader, and outlives changes of role and
@@ -119,7 +121,8 @@ class RaftState:
         """
         config = self.config
         self.election_elapsed = self.heartbeat_elapsed = 0
-        self.quiet_ticks = 0 if config.lease_reads else config.election_ticks
+        owes_silence = config.lease_reads and not fresh
+        self.quiet_ticks = 0 if owes_silence else config.election_ticks
         self.timeout_ticks = self._draw_timeout()
         self._now = self._promised_until_ns = 0
         self._promise_ns = (config.election_ticks - 1) * config.tick_ns * config.lease_reads
@@ -154,12 +157,40 @@ class RaftState:
 
     # -- membership ------------------------------------------------------------------------------
 
-    def _set_membership(self, voters: tuple[str, ...], learners: tuple[str, ...]) -> None:
-        self.voters, self.learners = voters, learners
-        self.peers = tuple(name for name in voters + learners if name != self.node)
-        self._quorum_vote = self._quorum("vote", len(voters))
-        self._quorum_commit = self._quorum("commit", len(voters))
-        self._quorum_contact = self._quorum("contact", len(voters))
+    def _set_membership(
+        self,
+        voters: tuple[str, ...],
+        learners: tuple[str, ...],
+        outgoing: tuple[str, ...] = (),
+    ) -> None:
+        """Take these for the members; with ``outgoing`` the configuration is joint.
+
+        ``electors`` are all who vote, in either half.
+        """
+        self.voters, self.learners, self.outgoing = voters, learners, outgoing
+        self.electors = voters + tuple(name for name in outgoing if name not in voters)
+        self.peers = tuple(name for name in self.electors + learners if name != self.node)
+        halves = (voters, outgoing) if outgoing else (voters,)
+        self._majorities = {
+            use: tuple((half, self._quorum(use, len(half))) for half in halves)
+            for use in ("vote", "commit", "contact")
+        }
+
+    def _agreed(self, use: str, mark: Callable[[Progress], int]) -> int:
+        """The largest ``mark`` that a majority has reached: in a joint configuration, of each half.
+
+        Learners do not count, nor does a leader that is no voter.
+        """
+        progress = self.progress
+        least: int | None = None
+        for half, quorum in self._majorities[use]:
+            marks = [mark(progress[name]) for name in half if name in progress]
+            marks.sort(reverse=True)
+            reached = marks[quorum - 1]
+            if least is None or reached < least:
+                least = reached
+        assert least is not None
+        return least
 
     def _quorum(self, use: str, voters: int) -> int:
         """How many of ``voters`` are a majority, so that any two of them share a voter.

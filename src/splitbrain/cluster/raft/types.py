@@ -28,6 +28,7 @@ __all__ = [
     "ASSERTIONS",
     "ConfChange",
     "ConfChangeKind",
+    "ConfEntry",
     "Entry",
     "EntryKind",
     "HardState",
@@ -83,7 +84,7 @@ class EntryKind(enum.IntEnum):
     EMPTY = 1
     """Appended by a new leader, so that an entry of its own term can commit."""
     CONF = 2
-    """A :class:`ConfChange`, which takes effect when it is applied."""
+    """A :class:`ConfEntry`, which takes effect when it is applied."""
 
 
 class MessageKind(enum.IntEnum):
@@ -127,6 +128,13 @@ class SnapshotMeta(msgspec.Struct, frozen=True, array_like=True):
     term: int = 0
     voters: tuple[str, ...] = ()
     learners: tuple[str, ...] = ()
+    outgoing: tuple[str, ...] = ()
+    """Voters of the old half of a joint configuration; empty outside of one."""
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """All of them, some perhaps twice."""
+        return self.voters + self.learners + self.outgoing
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True):
@@ -222,18 +230,38 @@ class Ready(msgspec.Struct, frozen=True, gc=False):
 
 
 class ConfChangeKind(enum.IntEnum):
-    """One simple membership change."""
+    """What becomes of one node."""
 
     ADD_VOTER = 0
+    """New, or a learner that is promoted."""
     ADD_LEARNER = 1
+    """New, or a voter that is demoted."""
     REMOVE = 2
 
 
 class ConfChange(msgspec.Struct, frozen=True, array_like=True):
-    """The data of a CONF entry.  One node at a time, so that old and new majorities overlap."""
+    """What becomes of one node."""
 
     kind: ConfChangeKind
     node: str
+
+
+class ConfEntry(msgspec.Struct, frozen=True, array_like=True):
+    """The data of a CONF entry.
+
+    A simple one changes one node, so that old and new majorities overlap.  A joint one changes
+    several: from then on both halves must agree to everything, until a joint one without changes
+    leaves the old half behind.
+
+    Attributes:
+        changes: one; or in a joint entry several, or none to leave.
+        joint: see above.
+        context: the shell's own; the core neither sets nor reads it.
+    """
+
+    changes: tuple[ConfChange, ...]
+    joint: bool = False
+    context: bytes = b""
 
 
 class RaftConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -332,6 +360,9 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
             are handed out (again) as they are known to be committed.
         voters: membership at ``applied`` where that is later than the snapshot's; else None.
         learners: likewise.
+        outgoing: likewise.
+        fresh: this member is just made, of a group in which nobody has led yet: it owes no leader
+            silence.  False for all that is read from a disk.
     """
 
     hard_state: HardState = HardState()
@@ -341,3 +372,5 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     applied: int = 0
     voters: tuple[str, ...] | None = None
     learners: tuple[str, ...] | None = None
+    outgoing: tuple[str, ...] | None = None
+    fresh: bool = False
