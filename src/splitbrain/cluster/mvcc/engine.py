@@ -126,11 +126,15 @@ class Batch:
         """Drop a long value."""
         self._writes[Column.DEFAULT, versioned(key, start_ts)] = None
 
+    def writes(self) -> tuple[Write, ...]:
+        """All of it, as stored."""
+        return tuple((column, key, value) for (column, key), value in self._writes.items())
+
     def decision(
         self, reply: TxnAnswer, *, held: tuple[tuple[bytes, Lock], ...] = ()
     ) -> Decision:
         """Reply once all this is applied."""
-        writes = tuple((column, key, value) for (column, key), value in self._writes.items())
+        writes = self.writes()
         released = tuple(
             decode_key(key)
             for column, key, value in writes
