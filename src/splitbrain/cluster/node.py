@@ -35,12 +35,13 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from splitbrain.cluster.config import StoreConfig
 from splitbrain.cluster.factory import build_store
+from splitbrain.cluster.messages import Request
 from splitbrain.cluster.rpc.names import Names
 from splitbrain.cluster.rpc.pd import StaticPd
 from splitbrain.cluster.rpc.server import Server
@@ -61,6 +62,9 @@ __all__ = [
     "NodeConfig",
     "main",
 ]
+
+_SERVES = get_args(Request)
+"""Kinds of clients' requests that a store takes."""
 
 EXIT_MALFORMED = 2
 EXIT_DISK = 74
@@ -132,9 +136,11 @@ class Node:
         self._transport = GrpcTransport(store.node, config.peer_addresses(), self._env.receive)
         self._env.transport = self._transport
         self._shell: Shell = build_store(store, self._env)
-        names = Names(store.nodes)
-        pd = StaticPd(store.node, names, config.addresses, self._leader, config.cluster_id)
-        self._server = Server(config.listen, names, self._transport, pd, config.cluster_id)
+        names = Names(store.nodes, config.addresses)
+        pd = StaticPd(store.node, names, self._leader)
+        self._server = Server(
+            config.listen, names, self._transport, pd, config.cluster_id, serves=_SERVES
+        )
         self._control: ControlServer | None = None
         if config.control:
             verbs = Verbs(self._env, self._transport)

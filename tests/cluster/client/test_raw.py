@@ -72,6 +72,11 @@ RETRIED = {
     "peer-not-match": m.PeerNotMatch(),
     "region-not-found": m.RegionNotFound(),
     "epoch-not-match": m.EpochNotMatch(),
+    "key-not-in-region": m.KeyNotInRegion(key=b"k"),
+    "region-not-initialized": m.RegionNotInitialized(1),
+    "max-ts-not-synced": m.MaxTimestampNotSynced(),
+    "read-index-not-ready": m.ReadIndexNotReady(1),
+    "data-not-ready": m.DataIsNotReady(1),
 }
 FOR_GOOD = {"too-large": m.EntryTooLarge(), "mismatch-mode": m.MismatchMode("txn")}
 UNSURE = {"undetermined-result": m.UndeterminedResult(), "other-error": m.OtherError("?")}

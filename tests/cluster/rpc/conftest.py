@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import pytest
 from splitbrain.cluster.rpc.names import Names
 from splitbrain.cluster.rpc.pd import StaticPd
 from splitbrain.cluster.rpc.server import Server
+from splitbrain.cluster.rpc.translate import METHODS
 from splitbrain.cluster.rpc.transport import GrpcTransport
 from splitbrain.env.control import control_call
 
@@ -104,14 +105,17 @@ class ToyNode:
         addresses: Mapping[str, str],
         dial: Mapping[str, str] | None = None,
         answer: Callable[[Any], Any] = lambda _: None,
+        *,
+        static_pd: bool = True,
+        serves: Collection[type[Any]] = tuple(METHODS),
     ) -> None:
         self.received: list[tuple[str, Any]] = []
         self._answer = answer
-        names = Names(tuple(addresses))
+        names = Names(tuple(addresses), addresses)
         peers = {n: (dial or {}).get(n, a) for n, a in addresses.items() if n != node}
         self.transport = GrpcTransport(node, peers, self._receive)
-        pd = StaticPd(node, names, addresses, lambda: next(iter(addresses)), 7)
-        self.server = Server(addresses[node], names, self.transport, pd, 7)
+        pd = StaticPd(node, names, lambda: next(iter(addresses))) if static_pd else None
+        self.server = Server(addresses[node], names, self.transport, pd, 7, serves=serves)
 
     def _receive(self, sender: str, message: Any) -> None:
         self.received.append((sender, message))

@@ -79,7 +79,7 @@ async def fails(caller: GrpcCaller, timeout_s: float = 1.0) -> Exception:
 def test_a_call_is_answered(kit: Any) -> None:
     answers = {
         m.RawGet: m.RawGetReply(value=b"v"),
-        m.RawPut: m.RawPutReply(error=m.NotLeader(leader="n2")),
+        m.RawPut: m.RawPutReply(error=m.NotLeader(leader="n2", peer_id=5)),
         m.RawDelete: m.RawDeleteReply(),
         m.RawCas: m.RawCasReply(succeed=False, previous=b"x"),
         m.RawScan: m.RawScanReply(pairs=((b"a", b"1"),)),

@@ -7,7 +7,10 @@ word here, and a correct cluster is called broken, or a broken one correct.
     answer without error                    DONE        DONE
     NotLeader, ServerIsBusy, StaleCommand,
       StoreNotMatch, PeerNotMatch,
-      RegionNotFound, EpochNotMatch         RETRY       RETRY       never appended, or overwritten
+      RegionNotFound, EpochNotMatch,
+      KeyNotInRegion, RegionNotInitialized,
+      MaxTimestampNotSynced                 RETRY       RETRY       never appended, or overwritten
+    ReadIndexNotReady, DataIsNotReady       RETRY       RETRY       told of reads only
     EntryTooLarge, MismatchMode             REFUSED     REFUSED     no retry will help
     ConnectionError                         RETRY       RETRY       it never left
     TimeoutError, EOFError                  RETRY       UNKNOWN     it may be on its way still
@@ -29,14 +32,19 @@ import enum
 import msgspec
 
 from splitbrain.cluster.messages import (
+    DataIsNotReady,
     EntryTooLarge,
     EpochNotMatch,
+    KeyNotInRegion,
+    MaxTimestampNotSynced,
     MismatchMode,
     NotLeader,
     PeerNotMatch,
     RawGet,
     RawScan,
+    ReadIndexNotReady,
     RegionNotFound,
+    RegionNotInitialized,
     Request,
     ServerIsBusy,
     StaleCommand,
@@ -82,6 +90,11 @@ _CODES: dict[type, tuple[Fate, str, bool]] = {
     PeerNotMatch: (Fate.RETRY, "peer-not-match", True),
     RegionNotFound: (Fate.RETRY, "region-not-found", True),
     EpochNotMatch: (Fate.RETRY, "epoch-not-match", False),
+    KeyNotInRegion: (Fate.RETRY, "key-not-in-region", True),
+    RegionNotInitialized: (Fate.RETRY, "region-not-initialized", False),
+    MaxTimestampNotSynced: (Fate.RETRY, "max-ts-not-synced", False),
+    ReadIndexNotReady: (Fate.RETRY, "read-index-not-ready", False),
+    DataIsNotReady: (Fate.RETRY, "data-not-ready", True),
     EntryTooLarge: (Fate.REFUSED, "too-large", False),
     MismatchMode: (Fate.REFUSED, "mismatch-mode", False),
     ConnectionError: (Fate.RETRY, "refused", True),

@@ -10,6 +10,7 @@ structs: the simulator passes them as they are, ``cluster/rpc`` translates them 
     RawDelete               RawDeleteReply          client
     RawCas                  RawCasReply             client
     RawScan                 RawScanReply            client
+    RawBatch..., RawDeleteRange, each with its reply   client
     those of ``txn``        see there               client
     those of ``pd``         see there               client, store: to the placement driver
     PdRaftBatch             none                    member to member of the placement driver
@@ -43,9 +44,21 @@ from splitbrain.cluster.messages.pd import PdAnswer, PdRaftBatch, PdRequest
 from splitbrain.cluster.messages.peers import Echo, EchoReply, Probe, RaftBatch, RaftMessage
 from splitbrain.cluster.messages.raw import (
     RawAnswer,
+    RawBatchAnswer,
+    RawBatchDelete,
+    RawBatchDeleteReply,
+    RawBatchGet,
+    RawBatchGetReply,
+    RawBatchPut,
+    RawBatchPutReply,
+    RawBatchRequest,
+    RawBatchScan,
+    RawBatchScanReply,
     RawCas,
     RawCasReply,
     RawDelete,
+    RawDeleteRange,
+    RawDeleteRangeReply,
     RawDeleteReply,
     RawGet,
     RawGetReply,
@@ -56,14 +69,19 @@ from splitbrain.cluster.messages.raw import (
     RawScanReply,
 )
 from splitbrain.cluster.messages.region_errors import (
+    DataIsNotReady,
     EntryTooLarge,
     EpochNotMatch,
+    KeyNotInRegion,
+    MaxTimestampNotSynced,
     MismatchMode,
     NotLeader,
     OtherError,
     PeerNotMatch,
+    ReadIndexNotReady,
     RegionError,
     RegionNotFound,
+    RegionNotInitialized,
     ServerIsBusy,
     StaleCommand,
     StoreNotMatch,
@@ -77,10 +95,13 @@ __all__ = [
     "REGION_VERSION",
     "Answer",
     "Context",
+    "DataIsNotReady",
     "Echo",
     "EchoReply",
     "EntryTooLarge",
     "EpochNotMatch",
+    "KeyNotInRegion",
+    "MaxTimestampNotSynced",
     "Message",
     "MismatchMode",
     "NotLeader",
@@ -92,9 +113,19 @@ __all__ = [
     "Probe",
     "RaftBatch",
     "RaftMessage",
+    "RawBatchDelete",
+    "RawBatchDeleteReply",
+    "RawBatchGet",
+    "RawBatchGetReply",
+    "RawBatchPut",
+    "RawBatchPutReply",
+    "RawBatchScan",
+    "RawBatchScanReply",
     "RawCas",
     "RawCasReply",
     "RawDelete",
+    "RawDeleteRange",
+    "RawDeleteRangeReply",
     "RawDeleteReply",
     "RawGet",
     "RawGetReply",
@@ -102,8 +133,10 @@ __all__ = [
     "RawPutReply",
     "RawScan",
     "RawScanReply",
+    "ReadIndexNotReady",
     "RegionError",
     "RegionNotFound",
+    "RegionNotInitialized",
     "Request",
     "ServerIsBusy",
     "StaleCommand",
@@ -120,6 +153,8 @@ Answer: TypeAlias = RawAnswer
 Message: TypeAlias = (
     Request
     | Answer
+    | RawBatchRequest
+    | RawBatchAnswer
     | TxnRequest
     | TxnAnswer
     | PdRequest

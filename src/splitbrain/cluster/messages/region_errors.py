@@ -10,17 +10,23 @@ from typing import TypeAlias
 
 import msgspec
 
-from splitbrain.cluster.messages.context import CONF_VERSION, REGION_VERSION
+from splitbrain.cluster.messages.context import CONF_VERSION, REGION_ID, REGION_VERSION
+from splitbrain.cluster.messages.region import Region
 
 __all__ = [
+    "DataIsNotReady",
     "EntryTooLarge",
     "EpochNotMatch",
+    "KeyNotInRegion",
+    "MaxTimestampNotSynced",
     "MismatchMode",
     "NotLeader",
     "OtherError",
     "PeerNotMatch",
+    "ReadIndexNotReady",
     "RegionError",
     "RegionNotFound",
+    "RegionNotInitialized",
     "ServerIsBusy",
     "StaleCommand",
     "StoreNotMatch",
@@ -33,6 +39,9 @@ class NotLeader(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False
 
     leader: str = ""
     """Name of the node that is leader as far as known, or empty."""
+    region_id: int = REGION_ID
+    peer_id: int = 0
+    """The region's peer on that node; 0: not said."""
 
 
 class StaleCommand(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
@@ -66,10 +75,49 @@ class RegionNotFound(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=
 
 
 class EpochNotMatch(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
-    """The region's range has changed since the client looked it up.  A true no."""
+    """The region's range has changed since the client looked it up.  A true no.
+
+    ``regions``: what is now where the client believed the region to be, as far as this store knows,
+    with (conf_version, version) being the asked one's.  Empty: look it up again.
+    """
 
     conf_version: int = CONF_VERSION
     version: int = REGION_VERSION
+    regions: tuple[Region, ...] = ()
+
+
+class KeyNotInRegion(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
+    """The key is outside of the region.  A true no: a write is tested as it is applied, by all."""
+
+    key: bytes = b""
+    region_id: int = 0
+    start: bytes = b""
+    end: bytes = b""
+
+
+class RegionNotInitialized(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
+    """The peer waits for its first snapshot.  A true no."""
+
+    region_id: int = 0
+
+
+class MaxTimestampNotSynced(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
+    """A new leader has no timestamp yet from which async commit may count.  A true no."""
+
+
+class ReadIndexNotReady(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
+    """The read could not be confirmed: the region changes, or nobody leads.  Told of reads only."""
+
+    region_id: int = 0
+    reason: str = ""
+
+
+class DataIsNotReady(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
+    """A stale read wants more than is known to be complete here.  Told of reads only."""
+
+    region_id: int = 0
+    peer_id: int = 0
+    safe_ts: int = 0
 
 
 class EntryTooLarge(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
@@ -77,6 +125,7 @@ class EntryTooLarge(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=F
 
     size: int = 0
     limit: int = 0
+    region_id: int = REGION_ID
 
 
 class MismatchMode(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
@@ -106,6 +155,11 @@ RegionError: TypeAlias = (
     | PeerNotMatch
     | RegionNotFound
     | EpochNotMatch
+    | KeyNotInRegion
+    | RegionNotInitialized
+    | MaxTimestampNotSynced
+    | ReadIndexNotReady
+    | DataIsNotReady
     | EntryTooLarge
     | MismatchMode
     | UndeterminedResult

@@ -1,35 +1,39 @@
-"""What a store offers on its port.
+"""What a node offers on its port.
 
-    tikvpb.Tikv             raw operations: each becomes ``receive(sender, request)`` of the node,
-                            and the node's answer to that sender ends the call
-    pdpb.PD                 the static placement driver
+    tikvpb.Tikv             transactional and raw operations; see ``tikv_service``
+    pdpb.PD                 the placement driver; see ``pd_service``
     grpc.health.v1.Health   clients ask it after a failed send
+    minitikv.Requests       what TiKV's protocol has no word for; see ``own_service``
     minitikv.Peers          the other nodes' streams
 
-Anything else is UNIMPLEMENTED, as gRPC says by itself.
+Each request becomes ``receive(sender, request)`` of the node, and the node's answer to that sender
+ends the call.  Anything else is UNIMPLEMENTED, as gRPC says by itself.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Collection, Mapping
+from typing import Any, get_args
 
 import grpc
 import grpc.aio
 import msgspec
 
+from splitbrain.cluster import messages as m
 from splitbrain.cluster.rpc import health_pb2 as health
+from splitbrain.cluster.rpc.handlers import service, unary
 from splitbrain.cluster.rpc.names import Names
 from splitbrain.cluster.rpc.options import SERVER
+from splitbrain.cluster.rpc.own_service import OwnService
 from splitbrain.cluster.rpc.pd import StaticPd
-from splitbrain.cluster.rpc.translate import METHODS, Refused, answer_to_wire, request_from_wire
+from splitbrain.cluster.rpc.pd_service import PdService
+from splitbrain.cluster.rpc.tikv_service import TikvService
+from splitbrain.cluster.rpc.translate import METHODS
 from splitbrain.cluster.rpc.transport import EXCHANGE, FROM, INCARNATION, TO, GrpcTransport
 
 __all__ = ["Server", "check_port"]
-
-Handle = Callable[[Any, Any], Awaitable[Any]]
 
 
 def check_port(listen: str) -> None:
@@ -57,28 +61,39 @@ class Server:
 
     Args:
         listen: host:port.
-        names: the stores and their numbers.
+        names: the stores, their numbers and addresses.
         transport: carries messages into the node.
-        pd: answers as placement driver.
+        pd: answers as placement driver; None: the node itself does.
         cluster_id: requests that name another cluster are refused.
+        serves: kinds of clients' requests that the node takes.
     """
 
     def __init__(
-        self, listen: str, names: Names, transport: GrpcTransport, pd: StaticPd, cluster_id: int
+        self,
+        listen: str,
+        names: Names,
+        transport: GrpcTransport,
+        pd: StaticPd | None,
+        cluster_id: int,
+        *,
+        serves: Collection[type[Any]] = tuple(METHODS),
     ) -> None:
         self._listen = listen
-        self._names = names
         self._transport = transport
-        self._cluster_id = cluster_id
         self._server: Any = grpc.aio.server(options=SERVER)
+        tikv = TikvService(transport.ask, names, cluster_id, serves)
+        driver = PdService(transport.ask if pd is None else _static(pd), names, cluster_id)
+        own = OwnService(
+            transport.ask, (*serves, *(get_args(m.PdRequest) if pd is None else ()))
+        )
+        health_check = {"Check": unary(_check_health, health.HealthCheckRequest)}
         self._server.add_generic_rpc_handlers(
             (
-                _service("tikvpb.Tikv", self._tikv()),
-                _service("pdpb.PD", self._pd(pd)),
-                _service(
-                    "grpc.health.v1.Health", {"Check": _unary(self._check_health, _Health)}
-                ),
-                _service(*self._peers()),
+                service("tikvpb.Tikv", tikv.methods()),
+                service("pdpb.PD", driver.methods()),
+                service("grpc.health.v1.Health", health_check),
+                service("minitikv.Requests", own.methods()),
+                service(*self._peers()),
             )
         )
 
@@ -98,49 +113,6 @@ class Server:
     async def close(self) -> None:
         """End all calls and streams at once."""
         await self._server.stop(None)
-
-    def _tikv(self) -> Mapping[str, Any]:
-        return {
-            method.path.rpartition("/")[2]: _unary(self._serve(method.response), method.request)
-            for method in METHODS.values()
-        }
-
-    def _serve(self, response: Any) -> Handle:
-        """The handler of one raw method."""
-        tells_error = "error" in response.DESCRIPTOR.fields_by_name
-
-        async def serve(wire: Any, context: Any) -> Any:
-            cluster_id = wire.context.cluster_id
-            if cluster_id and cluster_id != self._cluster_id:
-                await context.abort(
-                    grpc.StatusCode.INVALID_ARGUMENT,
-                    f"the request is for cluster {cluster_id}; this is {self._cluster_id}",
-                )
-            try:
-                request = request_from_wire(wire)
-            except Refused as refused:
-                if tells_error:
-                    return response(error=str(refused))
-                await context.abort(grpc.StatusCode.UNIMPLEMENTED, str(refused))
-                raise
-            return answer_to_wire(await self._transport.ask(request), self._names)
-
-        return serve
-
-    def _pd(self, pd: StaticPd) -> Mapping[str, Any]:
-        def handler(answer: Callable[[Any], Any]) -> Handle:
-            async def handle(wire: Any, _: Any) -> Any:
-                return answer(wire)
-
-            return handle
-
-        return {
-            name: _unary(handler(answer), request)
-            for name, (request, answer) in pd.methods().items()
-        }
-
-    async def _check_health(self, _: Any, __: Any) -> Any:
-        return health.HealthCheckResponse(status=health.HealthCheckResponse.SERVING)
 
     def _peers(self) -> tuple[str, Mapping[str, Any]]:
         service, method = EXCHANGE.strip("/").split("/")
@@ -166,16 +138,12 @@ class Server:
         return b""
 
 
-_Health = health.HealthCheckRequest
+async def _check_health(_: Any, __: Any) -> Any:
+    return health.HealthCheckResponse(status=health.HealthCheckResponse.SERVING)
 
 
-def _unary(handle: Handle, request: Any) -> Any:
-    return grpc.unary_unary_rpc_method_handler(
-        handle,
-        request_deserializer=request.FromString,
-        response_serializer=lambda message: message.SerializeToString(),
-    )
+def _static(pd: StaticPd) -> Any:
+    async def ask(request: Any) -> Any:
+        return pd.answer(request)
 
-
-def _service(name: str, methods: Mapping[str, Any]) -> Any:
-    return grpc.method_handlers_generic_handler(name, dict(methods))
+    return ask

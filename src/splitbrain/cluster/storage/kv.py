@@ -118,10 +118,14 @@ class KvState:
         return value
 
     def scan(
-        self, start: bytes, end: bytes = b"", *, limit: int
+        self, start: bytes, end: bytes = b"", *, limit: int, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        """Up to ``limit`` pairs of [start, end) in order; empty ``end``: no upper bound."""
-        keys = self._values.irange(start, end or None, inclusive=(True, False))
+        """Up to ``limit`` pairs of [start, end) in order; empty ``end``: no upper bound.
+
+        With ``reverse``: of [end, start) downwards, and an empty ``start`` is above nothing.
+        """
+        low, high = (end, start) if reverse else (start, end or None)
+        keys = self._values.irange(low, high, inclusive=(True, False), reverse=reverse)
         for _, key in zip(range(limit), keys, strict=False):
             yield key, self._values[key]
 

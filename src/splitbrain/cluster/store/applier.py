@@ -102,7 +102,11 @@ class Applier:
         if isinstance(request, RawGet):
             return RawGetReply(self.state.get(request.key))
         assert isinstance(request, RawScan)
-        pairs = self.state.scan(request.start, request.end, limit=request.limit)
+        pairs = self.state.scan(
+            request.start, request.end, limit=request.limit, reverse=request.reverse
+        )
+        if request.key_only:
+            return RawScanReply(tuple((key, b"") for key, _ in pairs))
         return RawScanReply(tuple(pairs))
 
     def restore(self, raft: Raft, snapshot: Snapshot) -> None:
