@@ -47,6 +47,7 @@ class Topology:
         """It is gone."""
         self.revision += 1
         self._regions.pop(region_id, None)
+        self._removed.pop(region_id, None)
         self._removed[region_id] = self.revision
         if len(self._removed) > MAX_REMOVED:
             self._oldest = self._removed.pop(next(iter(self._removed)))

@@ -1,0 +1,168 @@
+"""Three members of PD in storms: kills, loss of power, cuts, late and doubled messages, clocks that
+jump; clients ask all of them for timestamps and ids the whole time.
+
+Two promises.  A timestamp is larger than any that anybody had received when it was asked for, and none
+is given twice; no id is given twice.  And when the storm is over, service returns.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from random import Random as Draws
+
+import pytest
+
+from splitbrain.cluster.messages import pd, pd_errors
+from splitbrain.cluster.messages.pd_types import compose_ts
+from splitbrain.cluster.pd.node import PdNode
+from splitbrain.cluster.pd.tso import Tso
+
+S = 1_000_000_000
+KINDS = ("clock", "clock", "kill", "power", "all", "cut", "cut", "one-way", "net", "transfer")
+KNOBS = (
+    {},
+    {"snapshot_every": 20, "snapshot_tail": 0, "id_block": 10},
+    {"tso_window_s": 0.3, "id_block": 3},
+)
+
+
+class NotSaved(PdNode):
+    """T01: the bound counts as stored before it is."""
+
+    def _save_window(self, raft, until_ms):
+        self._tso.saved(until_ms)
+
+
+class Overlap(Tso):
+    """T03: a batch of n reserves n - 1."""
+
+    def _reserve(self, count):
+        last = super()._reserve(count)
+        if count > 1:
+            self._logical -= 1
+        return last
+
+
+class StillLeading(PdNode):
+    """T05: whoever was elected serves until it hears of another."""
+
+    def _ask_majority(self, raft, context):
+        self._confirmed(raft, context)
+
+
+def fault(world, draws):
+    """One at random; each heals the last one."""
+    world.cuts.clear()
+    world.slow_ms, world.loss, world.doubling = 0.0, 0.0, 0.0
+    alive = [name for name in world.nodes if name in world.stores]
+    dead = [name for name in world.nodes if name not in world.stores]
+    if dead:
+        world.start(*dead)
+    leaders = world.serving() or alive
+    victim = draws.choice([*alive, *leaders])
+    kind = draws.choice(KINDS)
+    if kind == "clock":
+        world.wall_offset_ns[victim] = int(draws.uniform(-60, 60) * S)
+    elif kind == "kill":
+        world.kill(victim)
+    elif kind == "power":
+        world.power(victim, torn_bytes=draws.randrange(100))
+    elif kind == "all":
+        world.power(*alive, torn_bytes=draws.randrange(100))
+        world.start()
+    elif kind == "cut":
+        world.isolate(victim)
+    elif kind == "one-way":
+        others = [name for name in world.nodes if name != victim]
+        into = draws.random() < 0.5
+        world.cuts |= {(one, victim) if into else (victim, one) for one in others}
+    elif kind == "net":
+        world.slow_ms, world.loss, world.doubling = draws.uniform(0, 400), 0.1, 0.2
+    else:
+        world.stores[leaders[0]].control("transfer-leader", {"to": draws.choice(world.nodes)})
+
+
+def storm(pd_world, seed, classes=None):
+    """The world after it, and what was asked: token -> request."""
+    draws = Draws(seed)
+    world = pd_world(seed=seed, classes=classes, scale=1 / 3, **KNOBS[seed % len(KNOBS)])
+    for disk in world.disks.values():
+        disk.sync_ns = draws.choice([100_000, 1_000_000, 20_000_000])
+    world.start()
+    asked = {}
+    for step in range(1500):
+        if step % 75 == 74:
+            fault(world, draws)
+        for name in world.nodes:
+            count = draws.choice([1, 1, 3, 64])
+            asked[world.ask(name, pd.Tso(count))] = pd.Tso(count)
+            if step % 10 == 0:
+                asked[world.ask(name, pd.AllocId(count))] = pd.AllocId(count)
+        world.run_ms(20)
+    return world, asked
+
+
+def wrong_timestamps(world, asked) -> list[str]:
+    """Each pair that breaks the promise, in words."""
+    given = []
+    for token, request in asked.items():
+        answer = world.replies.get(token)
+        if isinstance(request, pd.Tso) and answer is not None and answer.error is None:
+            last = compose_ts(answer.physical, answer.logical)
+            sent, came = world.order[token]
+            given.append((last - request.count + 1, last, sent, came))
+    assert len(given) > 100, "hardly anything was served"
+    wrong = []
+    given.sort()
+    for (_, before, _, _), (first, last, _, _) in pairwise(given):
+        if first <= before:
+            wrong.append(f"{first}..{last} overlaps what ends at {before}")
+    # Going down from the largest: nothing smaller may have been asked for after it had come.
+    earliest = float("inf")
+    for first, _, sent, came in reversed(given):
+        if sent > earliest:
+            wrong.append(f"{first} was asked for after a larger one had come")
+        earliest = min(earliest, came)
+    return wrong
+
+
+def ids_given(world, asked) -> list[int]:
+    given = []
+    for token, request in asked.items():
+        answer = world.replies.get(token)
+        if isinstance(request, pd.AllocId) and answer is not None and answer.error is None:
+            given += range(answer.id - request.count + 1, answer.id + 1)
+    return given
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_promises_hold_in_storms(pd_world, seed):
+    world, asked = storm(pd_world, seed)
+    assert not wrong_timestamps(world, asked)
+    given = ids_given(world, asked)
+    assert len(given) > 100
+    assert len(given) == len(set(given))
+    world.cuts.clear()
+    world.slow_ms, world.loss, world.doubling = 0.0, 0.0, 0.0
+    world.start(*(name for name in world.nodes if name not in world.stores))
+    world.run_ms(5000)
+    answer = world.call(world.leader(1000), pd.Tso(), 1000)
+    assert answer.error is None
+    world.run_ms(2000)
+    assert len(world.digests()) == 1, "members differ"
+    others = [name for name in world.nodes if name != world.leader()]
+    error = pd_errors.PdNotLeader(world.leader())
+    assert [world.call(name, pd.Tso()).error for name in others] == [error, error]
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [{"pd_class": NotSaved}, {"tso_class": Overlap}, {"pd_class": StillLeading}],
+    ids=["T01", "T03", "T05"],
+)
+def test_storms_find_seeded_bugs(pd_world, classes):
+    for seed in range(12):
+        world, asked = storm(pd_world, seed, classes)
+        if wrong_timestamps(world, asked):
+            return
+    pytest.fail("not found")
