@@ -87,6 +87,7 @@ class World:
         self.waiters: dict[bytes, list[tuple[int, int, PessimisticLock, Wait, Respond]]] = {}
         self.epoch = 0
         self.commits: dict[tuple[bytes, int], tuple[int, WriteKind, bytes | None]] = {}
+        self.committed_at: dict[bytes, list[int]] = {}
         self.read_ts: dict[bytes, int] = {}
         self.seen: dict[str, int] = {}
         self.loss, self.doubling, self.lag = 0.0, 0.0, 3
@@ -199,9 +200,14 @@ class World:
 
     def put(self, decision: Decision) -> None:
         before = [self.state.get(column, stored) for column, stored, _ in decision.writes]
+        locks = {
+            stored: decode_lock(old)
+            for (column, stored, _), old in zip(decision.writes, before, strict=True)
+            if column is Column.LOCK and old is not None
+        }
         self.state.apply(decision.writes)
         for write, old in zip(decision.writes, before, strict=True):
-            self.note_write(write, old)
+            self.note_write(write, old, locks)
 
     def change_leader(self) -> None:
         """Entries on their way are applied or lost, from some point on; nobody is answered."""
@@ -283,7 +289,7 @@ class World:
         for key in keys:
             self.read_ts[key] = max(self.read_ts.get(key, 0), request.version)
 
-    def note_write(self, write: Write, old: bytes | None) -> None:
+    def note_write(self, write: Write, old: bytes | None, locks: dict[bytes, Lock]) -> None:
         column, stored, data = write
         if data is None or column is Column.DEFAULT:
             return
@@ -296,10 +302,17 @@ class World:
         encoded, commit_ts = split_version(stored)
         record = decode_record(data)
         if record.is_commit:
-            self.note_commit(encoded, commit_ts, record, old)
+            lock = locks.get(encoded)
+            began = max(record.start_ts, lock.for_update_ts if lock is not None else 0)
+            self.note_commit(encoded, commit_ts, record, old, began)
 
     def note_commit(
-        self, encoded: bytes, commit_ts: int, record: WriteRecord, old: bytes | None
+        self,
+        encoded: bytes,
+        commit_ts: int,
+        record: WriteRecord,
+        old: bytes | None,
+        began: int,
     ) -> None:
         key = decode_key(encoded)
         value = self.value_of(encoded, record)
@@ -313,6 +326,11 @@ class World:
         if old is not None and decode_record(old).start_ts != record.start_ts:
             raise Broken("I2", f"{record} over {decode_record(old)}")
         if before is None:
+            self.committed_at.setdefault(key, []).append(commit_ts)
+            if any(began < other < commit_ts for other in self.committed_at[key]):
+                raise Broken(
+                    "I2", f"{record} at {key!r} {commit_ts} has not seen all before it"
+                )
             if record.start_ts >= commit_ts:
                 raise Broken("I2", f"{record} committed at {commit_ts}")
             if record.kind is not WriteKind.LOCK and self.read_ts.get(key, 0) >= commit_ts:
