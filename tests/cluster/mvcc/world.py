@@ -324,7 +324,8 @@ class World:
         if before is not None and before != entry:
             raise Broken("I2", f"{entry} over {before} at {key!r} {commit_ts}")
         if old is not None and decode_record(old).start_ts != record.start_ts:
-            raise Broken("I2", f"{record} over {decode_record(old)}")
+            if decode_record(old).is_commit or not record.has_overlapped_rollback:
+                raise Broken("I2", f"{record} over {decode_record(old)}")
         if before is None:
             self.committed_at.setdefault(key, []).append(commit_ts)
             if any(began < other < commit_ts for other in self.committed_at[key]):
