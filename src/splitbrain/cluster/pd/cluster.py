@@ -48,7 +48,7 @@ from splitbrain.cluster.pd.schedulers import (
     scatter,
 )
 from splitbrain.cluster.pd.state import Changing, PdState
-from splitbrain.cluster.pd.stores import Stores
+from splitbrain.cluster.pd.stores import Liveness, Stores
 from splitbrain.cluster.pd.topology import Topology
 
 __all__ = ["Cluster"]
@@ -184,13 +184,19 @@ class Cluster:
     def schedule(self, now_ns: int, take_ids: TakeIds) -> list[SetStoreState]:
         """Look for what is wrong or uneven and plan; returns changes to be replicated."""
         self.operators.expire(now_ns)
+        self.operators.abandon(
+            store.id
+            for store in self.stores.all()
+            if store.state is not StoreState.UP
+            or self.stores.liveness(store.id, now_ns) is Liveness.DOWN
+        )
         if not self.bootstrapped or not self._prepared(now_ns):
             return []
         view = self.view(now_ns, take_ids)
         for info in list(self.regions):
-            running = self.operators.get(info.region.id)
-            repairing = running is not None and running.kind is Kind.REPLICA
-            if not repairing and self.operators.room(Kind.REPLICA) > 0:
+            # What an operator is in the midst of would look like something to be mended.
+            idle = self.operators.get(info.region.id) is None
+            if idle and self.operators.room(Kind.REPLICA) > 0:
                 self._add(view, check(view, info))
         for operator in evict_leaders(view):
             self.operators.add(operator, self.regions.get(operator.region_id), now_ns)

@@ -1,13 +1,14 @@
 """Operators: plans for one region, carried out step by step with its heartbeats.
 
 An operator is made by a checker (something is wrong with the region) or a scheduler (the cluster is
-not even), or by hand.  There is one per region at most; a repair takes the place of a mere improvement.
+not even), or by hand.  There is one per region at most; a more urgent one takes the place of another.
 Each heartbeat of the region moves it: goals that are reached are passed, the next step goes back with
 the answer, and again after a while if nothing happened.  It ends
 
     success     all goals are reached
     replaced    by one of a higher priority
-    stale       somebody else changed the membership, or its next goal has become impossible
+    stale       somebody else changed the membership, its next goal has become impossible, or the
+                store that was to get a peer is down or to be emptied
     timeout     its time is over, or no heartbeat came to begin it
     removed     the region is gone
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -148,6 +149,13 @@ class Operators:
         """End those whose time is over, whether or not their regions are heard."""
         for running in [one for one in self._running.values() if now_ns > one.until_ns]:
             self._end(running, "timeout")
+
+    def abandon(self, stores: Iterable[int]) -> None:
+        """Nothing can be put on these any more: end what would."""
+        lost = set(stores)
+        for running in list(self._running.values()):
+            if not lost.isdisjoint(running.operator.targets):
+                self._end(running, "stale")
 
     def next_step(self, info: RegionInfo, now_ns: int) -> Step | None:
         """The region was heard: move its operator; what its leader is to do now, if anything."""
