@@ -323,9 +323,10 @@ class World:
             return
         if before is not None and before != entry:
             raise Broken("I2", f"{entry} over {before} at {key!r} {commit_ts}")
-        if old is not None and decode_record(old).start_ts != record.start_ts:
-            if decode_record(old).is_commit or not record.has_overlapped_rollback:
-                raise Broken("I2", f"{record} over {decode_record(old)}")
+        other = decode_record(old) if old is not None else record
+        told = record.has_overlapped_rollback and not other.is_commit
+        if other.start_ts != record.start_ts and not told:
+            raise Broken("I2", f"{record} over {other}")
         if before is None:
             self.committed_at.setdefault(key, []).append(commit_ts)
             if any(began < other < commit_ts for other in self.committed_at[key]):
