@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
+from splitbrain.checkers.transactions.evidence import Footprint
 from splitbrain.checkers.verdict import Checker
 from splitbrain.contracts.generator import Generator
 from splitbrain.history.op import Op
 
-__all__ = ["Client", "Kv", "OpenKv", "Workload"]
+__all__ = [
+    "Body",
+    "Client",
+    "Kv",
+    "OpenKv",
+    "OpenTransactions",
+    "Transactions",
+    "Txn",
+    "TxnOptions",
+    "Workload",
+]
+
+T = TypeVar("T")
 
 
 class Kv(Protocol):
@@ -39,6 +52,85 @@ class Kv(Protocol):
 
 
 OpenKv = Callable[[str], Awaitable[Kv]]
+"""Opens a session bound (by preference) to the named node."""
+
+
+class TxnOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a transaction is to be run.
+
+    Attributes:
+        mode: optimistic: conflicts are found at the commit.  pessimistic: keys are locked when they
+            are written, or read for update, and held to the end.
+        isolation: of plain reads.  snapshot: as of the start.  read-committed: each as of its own
+            moment.  serializable: as of the start, and still true at the commit.
+        path: how to commit: ``2pc`` (one key after the other), ``parallel``, ``async``, ``1pc``,
+            ``group``; "" is the system's choice.
+        version: not 0: read as of this older timestamp; such a transaction writes nothing.
+    """
+
+    mode: Literal["optimistic", "pessimistic"] = "optimistic"
+    isolation: Literal["snapshot", "read-committed", "serializable"] = "snapshot"
+    path: str = ""
+    version: int = 0
+
+
+class Txn(Protocol):
+    """A transaction that is under way.  A key that it wrote reads as it wrote it."""
+
+    async def get(self, key: str) -> Any:
+        """The value, or None; locks nothing."""
+
+    async def get_for_update(self, key: str) -> Any:
+        """The newest value, or None; the key is locked until the end.  Pessimistic ones only."""
+
+    async def scan(self, start: str, end: str, limit: int = 0) -> list[tuple[str, Any]]:
+        """Keys of [start, end) with their values, ascending; end "" and limit 0: unbounded."""
+
+    async def put(self, key: str, value: Any) -> None:
+        """Set the value (not None) when it commits."""
+
+    async def insert(self, key: str, value: Any) -> None:
+        """Set the value if the key is absent; else now or at the commit ``already-exists``."""
+
+    async def delete(self, key: str) -> None:
+        """Remove the key when it commits."""
+
+
+Body = Callable[[Txn], Awaitable[T]]
+"""What a transaction does; run once.  An exception of its own rolls the transaction back."""
+
+
+class Transactions(Protocol):
+    """The vocabulary ``txn``: one session of one client with a transactional system.
+
+    Each method raises ``Definite`` if the transaction certainly did not happen, and never will; any
+    other exception means that it may have.  Codes that all systems share: ``write-conflict``,
+    ``deadlock``, ``lock-timeout`` (another's lock was in the way for too long), ``already-exists``,
+    ``collected`` (the version asked for may be collected), ``txn-timeout`` (the transaction's own
+    limit ended it), ``aborted`` (another had rolled it back).
+    """
+
+    async def transact(self, body: Body[T], options: TxnOptions, footprint: Footprint) -> T:
+        """Run ``body`` in one transaction, commit, and return what it returned.
+
+        ``footprint`` is filled in as things become known, so that the caller has it also when this
+        raises: mode, isolation and version at once, start_ts with the first answer, each step when it
+        is answered (a write when it is asked), for_update_ts when a lock is granted, primary, path
+        and commit_ts when they are decided.  Nothing is tried again with another start_ts.  What
+        ``body`` raises is raised here once the transaction has been rolled back.
+        """
+
+    async def timestamp(self) -> int:
+        """A fresh timestamp of the system's oracle."""
+
+    async def dump(self) -> Mapping[str, Any]:
+        """What the session's node holds, as ``evidence.Dump.plain``; ``Definite("no-dump")``."""
+
+    async def close(self) -> None:
+        """End the session."""
+
+
+OpenTransactions = Callable[[str], Awaitable[Transactions]]
 """Opens a session bound (by preference) to the named node."""
 
 
