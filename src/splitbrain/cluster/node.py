@@ -59,11 +59,12 @@ __all__ = [
     "EXIT_MALFORMED",
     "EXIT_PERMISSION",
     "EXIT_PORT",
+    "SERVES",
     "NodeConfig",
     "main",
 ]
 
-_SERVES = get_args(Request)
+SERVES = get_args(Request)
 """Kinds of clients' requests that a store takes."""
 
 EXIT_MALFORMED = 2
@@ -139,7 +140,7 @@ class Node:
         names = Names(store.nodes, config.addresses)
         pd = StaticPd(store.node, names, self._leader)
         self._server = Server(
-            config.listen, names, self._transport, pd, config.cluster_id, serves=_SERVES
+            config.listen, names, self._transport, pd, config.cluster_id, serves=SERVES
         )
         self._control: ControlServer | None = None
         if config.control:

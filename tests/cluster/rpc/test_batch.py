@@ -345,10 +345,11 @@ def test_a_stream_that_is_cut_leaves_all_in_flight_unknown(kit: Any) -> None:
 
     async def body(call: Any) -> None:
         calls = [call(m.RawGet(b"%d" % one)) for one in range(3)]
-        first, *others = await asyncio.gather(*calls, return_exceptions=True)
-        assert first == m.RawGetReply(value=b"first")
-        assert [type(other) for other in others] == [EOFError, EOFError]
-        assert "going down" in str(others[0])
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        assert ends.count(m.RawGetReply(value=b"first")) == 1
+        lost = [end for end in ends if isinstance(end, EOFError)]
+        assert len(lost) == 2
+        assert "going down" in str(lost[0])
         assert await call(m.RawGet(b"k")) == m.RawGetReply(value=b"new")
         assert streams == 2
 
