@@ -16,16 +16,15 @@ EPOCH_NS = 1_700_000_000_000 * MS
 
 
 class PdMembers:
-    """What is PD's own in a world; ``classes`` are those that a seeded bug replaces.
+    """What is PD's own in a world.
 
     ``order`` has of each request when it was sent and when its answer came, as numbers of moments:
     finer than the clock.
     """
 
-    def __init__(self, *, seed: int = 1, classes: Any = None, size: int = 3, **options: Any):
+    def __init__(self, *, seed: int = 1, size: int = 3, **options: Any):
         nodes = tuple(f"n{number}" for number in range(1, size + 1))
         super().__init__(nodes, seed=seed, **options)
-        self.classes = classes or {}
         self.wall_offset_ns = dict.fromkeys(nodes, 0)
         self.slow_ms = 0.0
         self.loss = self.doubling = 0.0
@@ -36,7 +35,7 @@ class PdMembers:
     def start(self, *names: str) -> None:
         for name in names or self.nodes:
             config = PdConfig(node=name, nodes=self.nodes, **self.options)
-            self.stores[name] = node = build_pd(config, self._env(name), **self.classes)
+            self.stores[name] = node = build_pd(config, self._env(name))
             node.start()
 
     def _env(self, name: str) -> Any:

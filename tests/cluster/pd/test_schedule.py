@@ -28,7 +28,7 @@ def spread(counts):
 @pytest.mark.parametrize("joint", [True, False])
 @pytest.mark.parametrize("stores", [3, 5, 8])
 def test_it_becomes_even_and_then_still(stores, joint):
-    farm = Farm(stores, 24, joint=joint, loss=0.2)
+    farm = Farm(stores, 24, joint_changes=joint, loss=0.2)
     farm.run(200)
     assert spread(farm.led()) <= 3
     assert spread(farm.held()) <= 3
@@ -70,7 +70,7 @@ def test_a_short_silence_moves_nothing():
 
 @pytest.mark.parametrize("joint", [True, False])
 def test_a_dead_store_is_replaced_wherever_it_led_or_not(joint):
-    farm = Farm(5, 15, joint=joint, loss=0.2, store_down_s=30.0)
+    farm = Farm(5, 15, joint_changes=joint, loss=0.2, store_down_s=30.0)
     farm.run(200)
     farm.alive.discard(1)
     farm.run(29)

@@ -12,42 +12,17 @@ from random import Random as Draws
 
 import pytest
 
+from splitbrain.cluster.bugs.pd_bugs import PD_BUGS
 from splitbrain.cluster.messages import pd, pd_errors
 from splitbrain.cluster.messages.pd_types import compose_ts
-from splitbrain.cluster.pd.node import PdNode
-from splitbrain.cluster.pd.tso import Tso
 
 S = 1_000_000_000
 KINDS = ("clock", "clock", "kill", "power", "all", "cut", "cut", "one-way", "net", "transfer")
 KNOBS = (
     {},
-    {"snapshot_every": 20, "snapshot_tail": 0, "id_block": 10},
+    {"pd_snapshot_every": 20, "pd_snapshot_tail": 0, "id_block": 10},
     {"tso_window_s": 0.3, "id_block": 3},
 )
-
-
-class NotSaved(PdNode):
-    """T01: the bound counts as stored before it is."""
-
-    def _save_window(self, raft, until_ms):
-        self._tso.saved(until_ms)
-
-
-class Overlap(Tso):
-    """T03: a batch of n reserves n - 1."""
-
-    def _reserve(self, count):
-        last = super()._reserve(count)
-        if count > 1:
-            self._logical -= 1
-        return last
-
-
-class StillLeading(PdNode):
-    """T05: whoever was elected serves until it hears of another."""
-
-    def _ask_majority(self, raft, context):
-        self._confirmed(raft, context)
 
 
 def fault(world, draws):
@@ -82,10 +57,10 @@ def fault(world, draws):
         world.stores[leaders[0]].control("transfer-leader", {"to": draws.choice(world.nodes)})
 
 
-def storm(pd_world, seed, classes=None):
+def storm(pd_world, seed, *bugs):
     """The world after it, and what was asked: token -> request."""
     draws = Draws(seed)
-    world = pd_world(seed=seed, classes=classes, scale=1 / 3, **KNOBS[seed % len(KNOBS)])
+    world = pd_world(seed=seed, bugs=bugs, scale=1 / 3, **KNOBS[seed % len(KNOBS)])
     for disk in world.disks.values():
         disk.sync_ns = draws.choice([100_000, 1_000_000, 20_000_000])
     world.start()
@@ -155,14 +130,19 @@ def test_promises_hold_in_storms(pd_world, seed):
     assert [world.call(name, pd.Tso()).error for name in others] == [error, error]
 
 
-@pytest.mark.parametrize(
-    "classes",
-    [{"pd_class": NotSaved}, {"tso_class": Overlap}, {"pd_class": StillLeading}],
-    ids=["T01", "T03", "T05"],
-)
-def test_storms_find_seeded_bugs(pd_world, classes):
-    for seed in range(12):
-        world, asked = storm(pd_world, seed, classes)
+@pytest.mark.parametrize("bug", PD_BUGS)
+def test_storms_find_seeded_bugs(pd_world, bug):
+    for seed in range(6):
+        world, asked = storm(pd_world, seed, bug)
+        probes = [node.status()["probes"].get(bug, 0) for node in world.stores.values()]
         if wrong_timestamps(world, asked):
+            assert sum(probes) > 0
             return
     pytest.fail("not found")
+
+
+def test_bugs_are_joined(pd_world):
+    world, asked = storm(pd_world, 0, *PD_BUGS, "a-bug-of-another-part")
+    assert wrong_timestamps(world, asked)
+    for node in world.stores.values():
+        assert set(node.status()["probes"]) <= set(PD_BUGS)

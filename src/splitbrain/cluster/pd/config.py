@@ -7,18 +7,39 @@ does those of a store.
     >>> config = PdConfig(node="n2", nodes=("n1", "n2", "n3"), scale=0.5)
     >>> config.member_id, config.tso_window_ms, config.store_down_ns
     (2, 1500, 30000000000)
+    >>> config.with_options({"location-labels": "dc,rack", "snapshot-every": 9}).location_labels
+    ('dc', 'rack')
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
 from splitbrain.cluster.raft.types import RaftConfig
 from splitbrain.errors import RequestError
 
-__all__ = ["PdConfig"]
+__all__ = ["PD_KNOBS", "PdConfig"]
 
 NS = 1_000_000_000
+
+PD_KNOBS: Mapping[str, str] = {
+    "replicas": "peers that each region should have",
+    "location-labels": "labels from the widest to the narrowest place, joined by commas",
+    "joint-changes": "replace a peer in one joint change; no: an addition, then a removal",
+    "balance-leaders": "move leaderships towards stores that have fewer",
+    "balance-regions": "move peers towards stores that hold less",
+    "leader-tolerance": "leaderships by which stores may differ to either side of the middle",
+    "region-tolerance": "likewise peers, in average regions",
+    "tso-window-s": "how far the stored bound of timestamps is ahead, before scaling",
+    "id-block": "ids that PD reserves at once",
+    "store-down-s": "a store silent for so long is replaced, before scaling",
+    "region-heartbeat-s": "between heartbeats of a region when nothing changes, before scaling",
+    "pd-snapshot-every": "applied entries between two snapshots of PD's own state",
+}
+"""Options of PD by their command-line name: what they do."""
 
 
 class PdConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -35,13 +56,13 @@ class PdConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         bugs: seeded bugs, by name.
         tso_window_s: how far the stored bound of timestamps is ahead.  (TiKV: 3 s)
         id_block: ids taken at once.
-        snapshot_every: applied entries between two snapshots of PD's own state.
-        snapshot_tail: entries kept behind a snapshot, for members a little behind.
+        pd_snapshot_every: applied entries between two snapshots of PD's own state.
+        pd_snapshot_tail: entries kept behind a snapshot, for members a little behind.
         max_pending: requests held at once before PD says that it is busy.
         replicas: peers that each region should have.
         location_labels: labels from the widest to the narrowest place, such as ("dc", "rack"); two
             peers of a region should not share one.
-        joint: replace a peer in one joint change instead of an addition and a removal.
+        joint_changes: replace a peer in one joint change instead of an addition and a removal.
         balance_leaders: move leaderships towards stores that have fewer.
         balance_regions: move peers towards stores that hold less.
         leader_tolerance: leaderships by which stores may differ, to either side of the middle.
@@ -70,12 +91,12 @@ class PdConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     bugs: tuple[str, ...] = ()
     tso_window_s: float = 3.0
     id_block: int = 1000
-    snapshot_every: int = 1000
-    snapshot_tail: int = 100
+    pd_snapshot_every: int = 1000
+    pd_snapshot_tail: int = 100
     max_pending: int = 10_000
     replicas: int = 3
     location_labels: tuple[str, ...] = ()
-    joint: bool = True
+    joint_changes: bool = True
     balance_leaders: bool = True
     balance_regions: bool = True
     leader_tolerance: int = 1
@@ -148,3 +169,19 @@ class PdConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             heartbeat_ticks=max(1, round(ticks * self.heartbeat_s / self.election_s)),
             tick_ns=self.tick_ns,
         )
+
+    def with_options(self, options: Mapping[str, str | int | float | bool]) -> PdConfig:
+        """This configuration with :data:`PD_KNOBS` set; options of other names are passed over.
+
+        Raises:
+            RequestError: a value that is not of the option's kind.
+        """
+        changes: dict[str, Any] = {}
+        for name, value in options.items():
+            if name in PD_KNOBS:
+                words = name == "location-labels"
+                changes[name.replace("-", "_")] = str(value).split(",") if words else value
+        try:
+            return msgspec.convert(msgspec.to_builtins(self) | changes, PdConfig, strict=False)
+        except msgspec.ValidationError as error:
+            raise RequestError(f"options of the placement driver: {error}") from error

@@ -206,7 +206,7 @@ class Member:
                 self._elections += 1
                 self._led(raft)
             self._applied(raft, entry, command, outcome)
-        if raft.applied_index - self._snapshot_index >= self.config.snapshot_every:
+        if raft.applied_index - self._snapshot_index >= self.config.pd_snapshot_every:
             self._compact(raft)
 
     # -- snapshots -------------------------------------------------------------------------------
@@ -216,7 +216,7 @@ class Member:
         snapshot = Snapshot(raft.applied_meta(), self.state.snapshot())
         index = self._snapshot_index = snapshot.meta.index
         self._wal.compact(snapshot, lambda: None)
-        raft.compact(max(raft.first_index - 1, index - self.config.snapshot_tail), snapshot)
+        raft.compact(max(raft.first_index - 1, index - self.config.pd_snapshot_tail), snapshot)
         self.env.event("pd-compact", index=index, first=raft.first_index)
 
     def _restore(self, raft: Raft, snapshot: Snapshot) -> None:

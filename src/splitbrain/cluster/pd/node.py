@@ -296,7 +296,7 @@ class PdNode(Oracle):
         """What this member says of itself; JSON-able."""
         raft = self._raft
         if raft is None:
-            return {"node": self.env.node, "role": "recovering", "probes": dict(self.probes)}
+            return {"node": self.env.node, "role": "recovering", "probes": self._probes()}
         status = {
             **raft.status(),
             "serves": self._leads(raft),
@@ -308,7 +308,7 @@ class PdNode(Oracle):
             "regions": len(self.state.regions),
             "waiting": self._held(),
             "log_bytes": self._wal.size,
-            "probes": dict(self.probes),
+            "probes": self._probes(),
         }
         if self._cluster is not None:
             status["cluster"] = self._cluster.status(self._clock.monotonic_ns())

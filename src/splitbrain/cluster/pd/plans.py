@@ -191,7 +191,7 @@ def replace_peer(
     if peer is None:
         return None
     learn = AddLearner(peer)
-    if old.role is not PeerRole.VOTER or not view.config.joint:
+    if old.role is not PeerRole.VOTER or not view.config.joint_changes:
         return _operator(name, kind, info, learn, Promote(to), *handover, Remove(old))
     swap = Swap((to,), (old.store_id,))
     demoted = Remove(msgspec.structs.replace(old, role=PeerRole.LEARNER))
