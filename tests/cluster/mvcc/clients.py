@@ -11,6 +11,7 @@ import msgspec
 
 from splitbrain.cluster.messages.context import Context
 from splitbrain.cluster.messages.key_errors import (
+    Abort,
     CommitTsExpired,
     Locked,
     LockInfo,
@@ -44,7 +45,14 @@ from .world import World
 
 __all__ = ["KINDS", "Actor", "Txn"]
 
-KINDS = ("optimistic", "pessimistic", "async", "one_pc")
+KINDS = (
+    "optimistic",
+    "pessimistic",
+    "async",
+    "one_pc",
+    "pessimistic async",
+    "pessimistic one_pc",
+)
 Steps = Generator[Any, Any, Any]
 PUSHED = "pushed"
 
@@ -62,6 +70,12 @@ class Txn:
     outcome: str = "open"
     commit_ts: int = 0
     done: bool = False
+    absent: bytes = b""
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the store chooses the commit timestamp: then its prewrite may commit it."""
+        return "async" in self.kind or "one_pc" in self.kind
 
 
 class Actor:
@@ -94,7 +108,7 @@ class Actor:
         """False if the client died."""
         draw = self.stream
         keys = draw.sample(self.keys, draw.randint(1, min(3, len(self.keys))))
-        if txn.kind == "pessimistic":
+        if "pessimistic" in txn.kind:
             locked = yield from self.lock(txn, keys)
             if not locked:
                 yield from self.roll_back(txn, keys)
@@ -103,15 +117,7 @@ class Actor:
             yield from self.read(txn)
         if draw.random() < 0.15:
             return True  # read only
-        for key in keys:
-            kinds = [MutationKind.PUT] * 6 + [MutationKind.DELETE, MutationKind.LOCK]
-            if txn.kind != "pessimistic":
-                kinds.append(MutationKind.INSERT)
-            value = b"%d/%d" % (txn.start_ts, number)
-            if draw.random() < 0.15:
-                value *= 200
-            txn.mutations[key] = Mutation(draw.choice(kinds), key, value)
-        txn.keys = keys
+        self.fill(txn, keys, number)
         if (yield from self.hiccup(txn)):
             return False
         if not (yield from self.prewrite(txn)):
@@ -121,6 +127,22 @@ class Actor:
         if txn.outcome == "ok":
             return True
         return (yield from self.commit(txn))
+
+    def fill(self, txn: Txn, keys: list[bytes], number: int) -> None:
+        """What it is going to write."""
+        draw = self.stream
+        for key in keys:
+            kinds = [MutationKind.PUT] * 6 + [MutationKind.DELETE, MutationKind.LOCK]
+            if "pessimistic" not in txn.kind:
+                kinds.append(MutationKind.INSERT)
+            value = b"%d/%d" % (txn.start_ts, number)
+            if draw.random() < 0.15:
+                value *= 200
+            txn.mutations[key] = Mutation(draw.choice(kinds), key, value)
+        txn.keys = keys
+        others = [key for key in self.keys if key not in keys]
+        if others and "pessimistic" not in txn.kind and draw.random() < 0.15:
+            txn.absent = draw.choice(others)
 
     def hiccup(self, txn: Txn) -> Steps:
         """True if it dies here."""
@@ -318,25 +340,25 @@ class Actor:
     def prewrite(self, txn: Txn) -> Steps:
         """True: all prewritten (or, ``txn.outcome`` being set, committed)."""
         draw = self.stream
-        groups = [txn.keys] if txn.kind == "one_pc" else self.groups(txn.keys)
+        groups = [txn.keys] if "one_pc" in txn.kind else self.groups(txn.keys)
         order = groups if draw.random() < 0.5 else draw.sample(groups, len(groups))
-        least, asynchronous = 0, txn.kind == "async"
+        least, asynchronous = 0, "async" in txn.kind
         for group in order:
             reply = yield from self.prewrite_group(txn, group)
             if reply is None:
-                if txn.kind in ("async", "one_pc"):
+                if txn.chooses:
                     txn.outcome = "unknown"
                 return False
             if reply.errors:
-                if isinstance(reply.errors[0], Locked) and txn.kind in ("async", "one_pc"):
-                    txn.outcome = "unknown"  # a copy sent before may still find the key free
+                if isinstance(reply.errors[0], Locked | Abort) and txn.chooses:
+                    txn.outcome = "unknown"  # another copy of it may still find the key free
                 return False
             asynchronous = asynchronous and reply.min_commit_ts != 0
             least = max(least, reply.min_commit_ts)
             if (yield from self.hiccup(txn)):
-                txn.outcome = "unknown" if txn.kind in ("async", "one_pc") else "open"
+                txn.outcome = "unknown" if txn.chooses else "open"
                 return False
-        if txn.kind == "one_pc" and reply.one_pc_commit_ts:
+        if "one_pc" in txn.kind and reply.one_pc_commit_ts:
             txn.outcome, txn.commit_ts = "ok", reply.one_pc_commit_ts
         elif asynchronous:
             txn.outcome, txn.commit_ts = "ok", least
@@ -353,10 +375,12 @@ class Actor:
 
     def prewrite_group(self, txn: Txn, group: list[bytes]) -> Steps:
         draw = self.stream
-        pessimistic = txn.kind == "pessimistic"
-        chosen = txn.kind in ("async", "one_pc")
+        pessimistic = "pessimistic" in txn.kind
+        mutations = [txn.mutations[key] for key in group]
+        if txn.absent:
+            mutations.append(Mutation(MutationKind.CHECK_NOT_EXISTS, txn.absent))
         request = Prewrite(
-            tuple(txn.mutations[key] for key in group),
+            tuple(mutations),
             txn.keys[0],
             txn.start_ts,
             self.ttl_ms,
@@ -366,14 +390,20 @@ class Actor:
             else (),
             txn_size=len(txn.keys),
             min_commit_ts=txn.start_ts + 1 if draw.random() < 0.8 else 0,
-            use_async_commit=txn.kind == "async",
+            use_async_commit="async" in txn.kind,
             secondaries=tuple(txn.keys[1:]),
-            try_one_pc=txn.kind == "one_pc",
-            max_commit_ts=txn.start_ts + (15 << 18) if chosen and draw.random() < 0.3 else 0,
+            try_one_pc="one_pc" in txn.kind,
+            max_commit_ts=txn.start_ts + (15 << 18)
+            if txn.chooses and draw.random() < 0.3
+            else 0,
         )
         for _ in range(6):
             reply = yield from self.ask(request, 3)
-            if reply is None or not reply.errors:
+            if reply is None:
+                return None
+            if not reply.errors:
+                if txn.absent:
+                    txn.reads.append((txn.absent, txn.start_ts, None))
                 return reply
             if not isinstance(reply.errors[0], Locked):
                 return reply
@@ -406,7 +436,7 @@ class Actor:
         return True
 
     def roll_back(self, txn: Txn, keys: list[bytes]) -> Steps:
-        if txn.kind == "pessimistic" and not txn.mutations:
+        if "pessimistic" in txn.kind and not txn.mutations:
             yield from self.ask(
                 PessimisticRollback(
                     tuple(keys) if self.stream.random() < 0.5 else (), txn.start_ts, TS_MAX - 1

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 
+from splitbrain.cluster.messages.context import Context, ReplicaRead
+from splitbrain.cluster.messages.txn import Get
 from splitbrain.cluster.mvcc.service import Mvcc
 from splitbrain.cluster.storage.columns import Column
 
 from .clients import KINDS, Actor
-from .oracle import judge
+from .oracle import Snapshots, judge
 from .world import Broken, World
 
 __all__ = ["run"]
@@ -49,6 +51,8 @@ def run(
             world.at(stream.randrange(200), world.change_leader)
     for _ in range(stream.choice((0, 2, 6))):
         world.at(stream.randrange(300), lambda: collect(world, actors))
+    for _ in range(stream.choice((0, 1, 4))):
+        world.at(stream.randrange(300), world.replicate)
     world.run()
     world.now += 1_000
     world.loss = world.doubling = 0.0
@@ -59,7 +63,19 @@ def run(
         raise Broken("unresolved", "locks are left after the sweep")
     collect(world, actors)
     judge([txn for actor in actors for txn in actor.txns], world.commits)
+    check_replicas(world, keys)
     return world
+
+
+def check_replicas(world: World, keys: list[bytes]) -> None:
+    """What a replica said at its safe timestamp is what was there in the end."""
+    model = Snapshots(world.commits)
+    for version, state in world.replicas:
+        for key in keys:
+            request = Get(key, version, Context(replica_read=ReplicaRead.STALE))
+            reply = world.rules.read(request, state)
+            if reply.error is not None or reply.value != model.read(key, version):
+                raise Broken("stale-read", f"{key!r} at safe {version}: {reply}")
 
 
 def collect(world: World, actors: list[Actor]) -> None:

@@ -11,10 +11,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from splitbrain.cluster.mvcc.memory import Memory
 from splitbrain.cluster.mvcc.records import Lock
+from splitbrain.cluster.mvcc.safe_ts import safe_ts
 from splitbrain.cluster.mvcc.service import Mvcc
 from splitbrain.cluster.mvcc.view import Fate, Version, View
+from splitbrain.cluster.storage.columns import Columns
 
+from . import world
 from .runs import run
 from .world import Broken
 
@@ -162,3 +166,27 @@ def test_it_is_found(bug: type[Bug], kind: str, seeds: int, white_box: bool) -> 
             return
         reached += rules.probe
     pytest.fail(f"not found in {seeds} runs; its path was taken {reached} times")
+
+
+@pytest.mark.parametrize("forgotten", ["locks", "memory", "max_ts"])
+def test_a_safe_timestamp_that_is_not_safe_is_found(
+    forgotten: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsafe(reader: Any, memory: Memory, timestamp: int) -> int:
+        if forgotten == "locks":
+            return safe_ts(Columns(), memory, timestamp)
+        before, found = memory.max_ts, safe_ts(reader, memory, timestamp)
+        if forgotten == "max_ts":
+            memory.max_ts = before
+            return found
+        return safe_ts(reader, Memory(), timestamp)
+
+    monkeypatch.setattr(world, "safe_ts", unsafe)
+    for seed in range(1_500):
+        try:
+            run(seed, kinds=("async",))
+        except Broken as broken:
+            if broken.kind == "stale-read":
+                return
+            raise
+    pytest.fail("not found")

@@ -31,11 +31,11 @@ ASKED = {
 def test_no_promise_is_broken(kinds: tuple[str, ...]) -> None:
     asked: Counter[str] = Counter()
     commits = 0
-    for seed in range(800):
+    for seed in range(350):
         world = run(seed, kinds=kinds)
         asked.update(world.seen)
         commits += len(world.commits)
-    assert commits > 2_000
+    assert commits > 1_000
     if kinds == KINDS:
         assert set(asked) == ASKED
 
@@ -43,7 +43,7 @@ def test_no_promise_is_broken(kinds: tuple[str, ...]) -> None:
 @pytest.mark.deep
 @pytest.mark.parametrize("kinds", MIXES, ids=lambda kinds: "+".join(kinds))
 def test_no_promise_is_broken_in_many_runs(kinds: tuple[str, ...]) -> None:
-    for seed in range(1_000_000, 1_060_000):
+    for seed in range(1_000_000, 1_040_000):
         run(seed, kinds=kinds, size=3 + seed % 3)
 
 

@@ -47,6 +47,7 @@ from splitbrain.cluster.mvcc.records import (
     decode_lock,
     decode_record,
 )
+from splitbrain.cluster.mvcc.safe_ts import safe_ts
 from splitbrain.cluster.mvcc.service import READS, Mvcc
 from splitbrain.cluster.mvcc.view import View
 from splitbrain.cluster.storage.columns import Column, Columns, Write
@@ -89,6 +90,7 @@ class World:
         self.commits: dict[tuple[bytes, int], tuple[int, WriteKind, bytes | None]] = {}
         self.committed_at: dict[bytes, list[int]] = {}
         self.read_ts: dict[bytes, int] = {}
+        self.replicas: list[tuple[int, Columns]] = []
         self.seen: dict[str, int] = {}
         self.loss, self.doubling, self.lag = 0.0, 0.0, 3
         self.delay = 4
@@ -270,6 +272,13 @@ class World:
             found = self.rules.collect(self.state, safe_point, start=start, keys_max=1)
             self.state.apply(found.writes)
             start = found.resume
+
+    def replicate(self) -> None:
+        """A replica gets a safe timestamp with this state, and will be read there."""
+        version = safe_ts(self.state, self.memory, self.tso())
+        copy = Columns()
+        copy.restore(self.state.snapshot())
+        self.replicas.append((version, copy))
 
     # -- white box -------------------------------------------------------------------------------
 
