@@ -30,10 +30,11 @@ from tests.cluster.rpc.processes import Cluster
 HERE = Path(__file__).parent
 INSTALL_S = 240
 
-# Name -> (what pip installs, the script that speaks for it).
+# Name -> (what pip installs, the script that speaks for it and its first arguments).
 CLIENTS = {
-    "rust": ("tikv-client==0.0.4", "rust_client.py"),
-    "python": ("tikv-python==0.1.1", "python_client.py"),
+    "rust": ("tikv-client==0.0.4", ("rust_client.py", "raw")),
+    "rust-txn": ("tikv-client==0.0.4", ("rust_client.py", "txn")),
+    "python": ("tikv-python==0.1.1", ("python_client.py",)),
 }
 
 
@@ -98,7 +99,7 @@ def installed(cache: Path, name: str) -> Path:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     place = cache / f"{requirement.replace('==', '-')}-py{version}"
     python, done = place / "bin" / "python", place / ".installed"
-    with (cache / f"{name}.lock").open("w") as lock:
+    with place.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one of several workers makes it
         if done.exists():
             return python
@@ -131,9 +132,11 @@ def foreign(request: pytest.FixtureRequest) -> Opened:
     @contextlib.asynccontextmanager
     async def opened(name: str, addresses: list[str]) -> AsyncIterator[Foreign]:
         python = await asyncio.to_thread(installed, place, name)
+        script, *first = CLIENTS[name][1]
         process = await asyncio.create_subprocess_exec(
             str(python),
-            str(HERE / CLIENTS[name][1]),
+            str(HERE / script),
+            *first,
             *addresses,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

@@ -1,13 +1,16 @@
 """Runs in the environment of PyPI's ``tikv-client``, a wrapper of TiKV's client in Rust.
 
+    rust_client.py raw|txn ADDRESS...
+
 Commands on stdin, answers on stdout; see conftest.  They are handled side by side.
 """
 
 import asyncio
+import itertools
 import json
 import sys
 
-from tikv_client.asynchronous import RawClient
+from tikv_client.asynchronous import RawClient, TransactionClient
 
 
 def data(value):
@@ -56,6 +59,50 @@ class Raw:
         await self.client.delete_range(data(start), data(end))
 
 
+class Txn:
+    """What a test may ask of a transactional cluster; transactions have numbers."""
+
+    def __init__(self, client):
+        self.client = client
+        self.numbers = itertools.count(1)
+        self.open = {}
+
+    async def begin(self, pessimistic):
+        number = next(self.numbers)
+        self.open[number] = await self.client.begin(pessimistic)
+        return number
+
+    async def get(self, number, key):
+        return await self.open[number].get(data(key))
+
+    async def get_for_update(self, number, key):
+        return await self.open[number].get_for_update(data(key))
+
+    async def batch_get(self, number, keys):
+        return sorted(await self.open[number].batch_get([data(key) for key in keys]))
+
+    async def scan(self, number, start, end, limit):
+        return list(await self.open[number].scan(data(start), data(end), limit))
+
+    async def put(self, number, key, value):
+        await self.open[number].put(data(key), data(value))
+
+    async def insert(self, number, key, value):
+        await self.open[number].insert(data(key), data(value))
+
+    async def delete(self, number, key):
+        await self.open[number].delete(data(key))
+
+    async def lock(self, number, keys):
+        await self.open[number].lock_keys([data(key) for key in keys])
+
+    async def commit(self, number):
+        await self.open[number].commit()
+
+    async def rollback(self, number):
+        await self.open[number].rollback()
+
+
 async def handle(target, line):
     command = json.loads(line)
     try:
@@ -68,7 +115,11 @@ async def handle(target, line):
 
 
 async def main():
-    target = Raw(await RawClient.connect(sys.argv[1:]))
+    mode, *addresses = sys.argv[1:]
+    if mode == "raw":
+        target = Raw(await RawClient.connect(addresses))
+    else:
+        target = Txn(await TransactionClient.connect(addresses))
     loop = asyncio.get_running_loop()
     running = set()
     while line := await loop.run_in_executor(None, sys.stdin.readline):

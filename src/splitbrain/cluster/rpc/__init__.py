@@ -3,11 +3,27 @@
     *.proto        TiKV's packages, message names and field numbers, for the subset in use;
                    ``*_pb2`` modules are generated from them when the package is built
     options.py     how each channel and server is tuned
-    translate.py   our structs <-> protobuf, and nothing else; with errors.py, names.py
+
+Our structs <-> protobuf, and nothing else, by tables that serve both directions:
+
+    fields.py      the tables' language
+    translate.py   the way in: methods, requests, answers
+    raw.py, txn.py, pd_wire.py               what is asked and answered
+    errors.py, key_errors.py, pd_errors.py   what went wrong
+    contexts.py, metas.py, names.py          contexts; regions and peers; names and numbers
+
+A node's port:
+
+    server.py      all services together
+    tikv_service.py, batch_service.py        tikvpb.Tikv: one call each, or many on a stream
+    pd_service.py, pd.py                     pdpb.PD; answers of one that never changes
+    own_service.py                           what TiKV's protocol has no word for
     transport.py   node to node: one stream of MessagePack frames a peer; implements env.Transport
-    server.py      what a store offers: tikvpb.Tikv, pdpb.PD, grpc.health.v1, the peers' stream
-    pd.py          the answers of a placement driver that never changes
-    caller.py      our client's way to nodes; implements env.Caller
+
+Our client's way to nodes:
+
+    caller.py      implements env.Caller
+    streams.py     its ends of BatchCommands and Tso
 
 Protobuf classes and ``grpc`` are known here and nowhere else.
 """
