@@ -113,6 +113,15 @@ def test_a_commit_that_would_be_too_late_falls_back(way: dict[str, bool]) -> Non
     assert chosen(Bench().prewrite(10, b"k", max_commit_ts=11, **way)) == 11
 
 
+def test_before_it_falls_back_it_looks_whether_it_was_committed() -> None:
+    bench = Bench()
+    options = {"try_one_pc": True, "skip_constraint_check": True, "max_commit_ts": 20}
+    first = bench.prewrite(10, b"k", **options)
+    bench.memory.raise_max_ts(50)
+    assert bench.prewrite(10, b"k", **options) == first
+    assert bench.locked(b"k") is None
+
+
 def test_falling_back_begins_at_the_key_where_it_shows() -> None:
     bench = Bench()
     bench.prewrite(10, b"b", primary=b"a")

@@ -135,12 +135,15 @@ class Prewrites(Constraints):
             self._prewrite_key(job, position, mutation, key)
         except Refused as refused:
             if self._may_have_committed(refused, job.request):
-                committed = job.view.fate(key, job.request.start_ts).committed
-                if committed is not None:
-                    raise Committed(committed.commit_ts) from None
+                self._unless_committed(job, key)
             if not isinstance(refused.error, Locked):
                 raise
             job.blocked.append(refused.error)
+
+    def _unless_committed(self, job: Job, key: bytes) -> None:
+        committed = job.view.fate(key, job.request.start_ts).committed
+        if committed is not None:
+            raise Committed(committed.commit_ts)
 
     def _may_have_committed(self, refused: Refused, request: Prewrite) -> bool:
         error = refused.error
@@ -244,15 +247,16 @@ class Prewrites(Constraints):
             else:
                 job.values[key] = mutation.value
         if job.way is not Way.TWO_PHASES:
-            lock = self._choose_commit_ts(job, mutation, lock)
+            lock = self._choose_commit_ts(job, mutation, key, lock)
         job.locks[key] = lock
 
-    def _choose_commit_ts(self, job: Job, mutation: Mutation, lock: Lock) -> Lock:
+    def _choose_commit_ts(self, job: Job, mutation: Mutation, key: bytes, lock: Lock) -> Lock:
         """The least timestamp at which the key may be committed without asking the oracle."""
         request = job.request
         floor = max(job.memory.max_ts, lock.start_ts, lock.for_update_ts) + 1
         least = max(floor, lock.min_commit_ts)
         if request.max_commit_ts and least > request.max_commit_ts:
+            self._unless_committed(job, key)  # nothing has looked yet if checks were skipped
             job.fall_back()
             return lock
         job.commit_ts = max(job.commit_ts, least)
