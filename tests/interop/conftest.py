@@ -29,6 +29,7 @@ from tests.cluster.rpc.processes import Cluster
 
 HERE = Path(__file__).parent
 INSTALL_S = 240
+missing: dict[str, str] = {}  # why a client could not be installed; asked once a process
 
 # Name -> (what pip installs, the script that speaks for it and its first arguments).
 CLIENTS = {
@@ -98,25 +99,32 @@ def installed(cache: Path, name: str) -> Path:
     requirement, _ = CLIENTS[name]
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     place = cache / f"{requirement.replace('==', '-')}-py{version}"
-    python, done = place / "bin" / "python", place / ".installed"
     with place.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one of several workers makes it
-        if done.exists():
-            return python
-        shutil.rmtree(place, ignore_errors=True)
-        pip = [str(python), "-m", "pip", "install", "-q", "--only-binary=:all:", requirement]
-        for command in ([sys.executable, "-m", "venv", str(place)], pip):
-            try:
-                ran = subprocess.run(
-                    command, capture_output=True, text=True, timeout=INSTALL_S, check=False
-                )
-            except subprocess.TimeoutExpired:
-                pytest.skip(f"{requirement} could not be installed within {INSTALL_S} s")
-            if ran.returncode:
-                reason = (ran.stderr or ran.stdout).strip().splitlines()[-1:]
-                pytest.skip(f"{requirement} cannot be installed here: {' '.join(reason)}")
-        done.touch()
-    return python
+        if not (place / ".installed").exists() and requirement not in missing:
+            missing[requirement] = install(requirement, place)
+    if reason := missing.get(requirement):
+        pytest.skip(f"{requirement} cannot be installed here: {reason}")
+    return place / "bin" / "python"
+
+
+def install(requirement: str, place: Path) -> str:
+    """Make an environment; why it could not be made, or empty."""
+    shutil.rmtree(place, ignore_errors=True)
+    python = str(place / "bin" / "python")
+    options = ["-q", "--only-binary=:all:", "--retries", "1", "--timeout", "10"]
+    pip = [python, "-m", "pip", "install", *options, requirement]
+    for command in ([sys.executable, "-m", "venv", str(place)], pip):
+        try:
+            ran = subprocess.run(
+                command, capture_output=True, text=True, timeout=INSTALL_S, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return f"not within {INSTALL_S} s"
+        if ran.returncode:
+            return " ".join((ran.stderr or ran.stdout).strip().splitlines()[-1:])
+    (place / ".installed").touch()
+    return ""
 
 
 Opened = Callable[..., contextlib.AbstractAsyncContextManager[Foreign]]

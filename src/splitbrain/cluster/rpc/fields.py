@@ -161,8 +161,8 @@ def member(kind: type[enum.IntEnum], number: int) -> enum.IntEnum:
         raise Refused(f"minitikv has no {kind.__name__} number {number}") from None
 
 
-def part(ours: str, shape: Shape, theirs: str = "") -> Field:
-    """A struct in the struct, or None."""
+def part(ours: str, shape: Shape, theirs: str = "", *, needed: bool = False) -> Field:
+    """A struct in the struct, or the default in its place; ``needed``: there is no default."""
     theirs = theirs or ours
 
     def write(struct: Any, names: Names) -> Mapping[str, Any]:
@@ -171,6 +171,8 @@ def part(ours: str, shape: Shape, theirs: str = "") -> Field:
 
     def read(wire: Any, names: Names) -> Mapping[str, Any]:
         if not wire.HasField(theirs):
+            if needed:
+                raise Refused(f"a {type(wire).__name__} must have {theirs}")
             return {}
         return {ours: shape.from_wire(getattr(wire, theirs), names)}
 

@@ -83,7 +83,7 @@ _SHAPES: Mapping[str, Shape] = {
     ),
     "txn_lock_not_found": Shape(k.TxnLockNotFound, kvrpcpb.TxnLockNotFound, *same("key")),
     "primary_mismatch": Shape(
-        k.PrimaryMismatch, kvrpcpb.PrimaryMismatch, part("lock", LOCK, "lock_info")
+        k.PrimaryMismatch, kvrpcpb.PrimaryMismatch, part("lock", LOCK, "lock_info", needed=True)
     ),
     "assertion_failed": Shape(
         k.AssertionFailed,

@@ -128,7 +128,7 @@ _STORES = Field(
 _PLACED = Shape(
     pd_types.PdRegion,
     pdpb.Region,
-    part("region", REGION),
+    part("region", REGION, needed=True),
     part("leader", PEER),
     parts("pending", PEER, "pending_peers"),
 )

@@ -131,6 +131,8 @@ def _read_values(wire: Any) -> Mapping[str, Any]:
     found = tuple(not absent for absent in wire.not_founds)
     if not wire.values:
         return {"found": found}
+    if found and len(found) != len(wire.values):
+        raise Refused(f"{len(wire.values)} values, of which {len(found)} may be absent")
     here = found or (True,) * len(wire.values)
     values = tuple(
         value if there else None for value, there in zip(wire.values, here, strict=True)
