@@ -67,6 +67,9 @@ class Txn:
         self.numbers = itertools.count(1)
         self.open = {}
 
+    async def timestamp(self):
+        return str(await self.client.current_timestamp())
+
     async def begin(self, pessimistic):
         number = next(self.numbers)
         self.open[number] = await self.client.begin(pessimistic)
