@@ -16,7 +16,7 @@ from splitbrain.cluster.raft.types import (
     Snapshot,
     SnapshotMeta,
 )
-from splitbrain.cluster.storage import records, wal
+from splitbrain.cluster.storage import logfile, records, wal
 from splitbrain.cluster.storage.records import CorruptLog, pack, scan
 from splitbrain.cluster.storage.wal import LOG_FILE, Stored, Wal
 from splitbrain.errors import NewerStore
@@ -60,6 +60,10 @@ def bench(new_disk):
 
 def entry(index, term=1, data=b"data"):
     return Entry(index, term, EntryKind.NORMAL, data)
+
+
+def payload(content, group=1):
+    return group.to_bytes(8, "big") + msgspec.msgpack.encode(content)
 
 
 def snapshot(index, term=1, data=b"state"):
@@ -153,9 +157,7 @@ def test_an_installed_snapshot_replaces_the_whole_log(bench):
     assert bench.done[-1] == "before"
     # Power lost here must find the old log, with no entry 51 that has no predecessor.
     assert bench.wal.busy
-    assert scan(LOG_FILE, bench.disk.written[LOG_FILE])[0][-1].payload == (
-        msgspec.msgpack.encode(entry(5, 2))
-    )
+    assert scan(LOG_FILE, bench.disk.written[LOG_FILE])[0][-1].payload == (payload(entry(5, 2)))
     bench.finish()
     assert bench.done[-2:] == ["installed", "after"]
     bench.disk.lose_power()
@@ -221,22 +223,22 @@ def test_a_record_is_valid_only_in_its_own_place():
 
 
 def test_a_log_of_a_newer_version_is_told(bench):
-    bench.disk.written[LOG_FILE] = pack(0, 1, msgspec.msgpack.encode(2))
-    with pytest.raises(NewerStore, match="format 2"):
+    bench.disk.written[LOG_FILE] = pack(0, 1, msgspec.msgpack.encode(3))
+    with pytest.raises(NewerStore, match="format 3"):
         bench.open()
 
 
 @pytest.mark.parametrize(
-    ("type_", "payload", "problem"),
+    ("type_", "content", "problem"),
     [
         (9, b"", "type 9"),
-        (4, b"\xc1", "type 4"),
-        (4, msgspec.msgpack.encode(entry(3)), "gap before entry 3"),
+        (4, payload(None)[:8] + b"\xc1", "type 4"),
+        (4, payload(entry(3)), "gap before entry 3"),
     ],
 )
-def test_a_sound_record_with_senseless_content_refuses_to_start(bench, type_, payload, problem):
-    content = bench.disk.written[LOG_FILE]
-    bench.disk.written[LOG_FILE] = content + pack(len(content), type_, payload)
+def test_a_sound_record_with_senseless_content_refuses_to_start(bench, type_, content, problem):
+    whole = bench.disk.written[LOG_FILE]
+    bench.disk.written[LOG_FILE] = whole + pack(len(whole), type_, content)
     with pytest.raises(CorruptLog, match=problem):
         bench.open()
 
@@ -325,5 +327,5 @@ def test_power_loss_at_any_moment_finds_a_prefix_that_holds_all_that_was_told(
 
 
 def test_examples_in_docstrings():
-    for module in (records, wal):
+    for module in (records, logfile, wal):
         assert doctest.testmod(module).failed == 0
