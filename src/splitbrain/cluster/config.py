@@ -77,7 +77,8 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         election_s: lower bound of the randomised election timeout, before scaling.
         lease_s: how long a confirmed heartbeat allows local reads, before scaling.
         ticks_per_election: at least 30, so that a tick is at most 1/30 of the timeout.
-        mode: ``raw``; a request of the other kind gets MismatchMode.
+        mode: ``raw`` or ``txn``; a request of the other kind gets MismatchMode.
+        first_stores: which stores hold the first region at the beginning; empty: all.
         bugs: seeded bugs, by name.
         election_timeouts: node (or ``*``) -> fixed timeout in units of T, at least 1.
         others: see :data:`KNOBS`.
@@ -91,6 +92,7 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     lease_s: float = 2.0
     ticks_per_election: int = 30
     mode: str = "raw"
+    first_stores: tuple[str, ...] = ()
     bugs: tuple[str, ...] = ()
     lease_reads: bool = False
     entries_per_append: int = 64
@@ -116,6 +118,11 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         for name in self.assertions_off:
             if name not in ASSERTIONS:
                 raise UnknownName("assertion", name, ASSERTIONS)
+        for name in self.first_stores:
+            if name not in self.nodes:
+                raise RequestError(
+                    f"first store {name!r} is not one of {', '.join(self.nodes)}"
+                )
         self._check_times()
 
     def _check_times(self) -> None:
@@ -147,6 +154,11 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         """See :func:`lease_drift_bound`; scaling does not change it."""
         tick_s = self.election_s / self.ticks_per_election
         return lease_drift_bound(self.election_s, tick_s, self.lease_s)
+
+    @property
+    def founders(self) -> tuple[str, ...]:
+        """The stores that hold the first region at the beginning."""
+        return self.first_stores or self.nodes
 
     @property
     def store_id(self) -> int:

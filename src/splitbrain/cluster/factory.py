@@ -7,7 +7,7 @@ passed over: ``bugs.registry.client_class`` makes those.
 
 from __future__ import annotations
 
-from splitbrain.cluster.bugs.registry import raft_class, store_class
+from splitbrain.cluster.bugs.registry import peer_class, raft_class
 from splitbrain.cluster.config import StoreConfig
 from splitbrain.cluster.store.shell import Store
 from splitbrain.env import Env
@@ -24,4 +24,5 @@ def build_store(config: StoreConfig, env: Env) -> Store:
     """
     if config.node != env.node:
         raise ValueError(f"store configured as {config.node!r} is to run as node {env.node!r}")
-    return store_class(config.bugs)(config, env, raft_class=raft_class(config.bugs))
+    bugs = config.bugs
+    return Store(config, env, raft_class=raft_class(bugs), peer_class=peer_class(bugs))

@@ -7,11 +7,11 @@ import doctest
 import pytest
 
 from splitbrain.cluster.bugs import registry
-from splitbrain.cluster.bugs.registry import BUGS, client_class, raft_class, store_class
+from splitbrain.cluster.bugs.registry import BUGS, client_class, peer_class, raft_class
 from splitbrain.cluster.client.raw import RawClient
 from splitbrain.cluster.raft.core import Raft
 from splitbrain.cluster.raft.types import RaftConfig, Restored
-from splitbrain.cluster.store.shell import Store
+from splitbrain.cluster.store.peer import Peer
 from splitbrain.env.random import Random
 from splitbrain.errors import UnknownName
 
@@ -23,7 +23,7 @@ def test_all_are_there():
 
 
 def test_no_bugs_are_the_correct_classes():
-    assert (raft_class(()), store_class(()), client_class(())) == (Raft, Store, RawClient)
+    assert (raft_class(()), peer_class(()), client_class(())) == (Raft, Peer, RawClient)
 
 
 def test_a_bug_changes_its_own_class_alone():
@@ -32,7 +32,7 @@ def test_a_bug_changes_its_own_class_alone():
             cls is not correct
             for cls, correct in (
                 (raft_class((name,)), Raft),
-                (store_class((name,)), Store),
+                (peer_class((name,)), Peer),
                 (client_class((name,)), RawClient),
             )
         ]
@@ -48,7 +48,7 @@ def test_several_bugs_of_one_class_are_joined():
 
 def test_an_unknown_bug_gets_the_nearest_names():
     with pytest.raises(UnknownName, match="local-leader-read"):
-        store_class(("local-leader-reads",))
+        peer_class(("local-leader-reads",))
 
 
 def test_examples_in_docstrings():

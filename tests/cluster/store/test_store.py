@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from splitbrain.cluster import messages as m
+from splitbrain.cluster.messages.region import Peer, Region
 from splitbrain.cluster.raft.types import RaftPanic
-from splitbrain.cluster.storage.wal import DiskFailed
+from splitbrain.cluster.storage.logfile import DiskFailed
 
 
 @pytest.fixture
@@ -35,8 +36,9 @@ def test_a_follower_names_the_leader(world):
     leader = world.leader()
     world.run_ms(500)
     follower = next(name for name in world.nodes if name != leader)
-    assert world.call(follower, m.RawGet(b"k")).error == m.NotLeader(leader)
-    assert world.call(follower, m.RawPut(b"k", b"1")).error == m.NotLeader(leader)
+    told = m.NotLeader(leader, 1, world.nodes.index(leader) + 1)
+    assert world.call(follower, m.RawGet(b"k")).error == told
+    assert world.call(follower, m.RawPut(b"k", b"1")).error == told
 
 
 def test_the_context_is_checked_before_anything_is_appended(world):
@@ -47,10 +49,11 @@ def test_the_context_is_checked_before_anything_is_appended(world):
     def error(**fields):
         return world.call(leader, m.RawPut(b"k", b"1", m.Context(**fields))).error
 
+    peers = tuple(Peer(number, number) for number in (1, 2, 3))
     assert error(store_id=own + 1) == m.StoreNotMatch(own + 1, own)
     assert error(region_id=7) == m.RegionNotFound(7)
     assert error(peer_id=own + 1) == m.PeerNotMatch(own + 1, own)
-    assert error(version=0) == m.EpochNotMatch()
+    assert error(version=0) == m.EpochNotMatch(1, 1, (Region(1, peers=peers),))
     assert world.stores[leader].status()["last"] == last
     assert error(store_id=own, peer_id=own, version=1) is None
 

@@ -16,10 +16,10 @@ from splitbrain.cluster.bugs.raft_bugs import RAFT_BUGS, RaftBug
 from splitbrain.cluster.bugs.store_bugs import STORE_BUGS, StoreBug
 from splitbrain.cluster.client.raw import RawClient
 from splitbrain.cluster.raft.core import Raft
-from splitbrain.cluster.store.shell import Store
+from splitbrain.cluster.store.peer import Peer
 from splitbrain.errors import UnknownName
 
-__all__ = ["BUGS", "client_class", "raft_class", "store_class"]
+__all__ = ["BUGS", "client_class", "peer_class", "raft_class"]
 
 BugClass: TypeAlias = type[RaftBug] | type[StoreBug] | type[ClientBug]
 C = TypeVar("C")
@@ -33,9 +33,9 @@ def raft_class(bugs: Sequence[str]) -> type[Raft]:
     return _join(Raft, RAFT_BUGS, bugs)
 
 
-def store_class(bugs: Sequence[str]) -> type[Store]:
-    """The store with those of ``bugs`` that are its own."""
-    return _join(Store, STORE_BUGS, bugs)
+def peer_class(bugs: Sequence[str]) -> type[Peer]:
+    """The store's peer with those of ``bugs`` that are its own."""
+    return _join(Peer, STORE_BUGS, bugs)
 
 
 def client_class(bugs: Sequence[str]) -> type[RawClient]:

@@ -1,7 +1,7 @@
-"""Seeded bugs of the store: each a subclass of :class:`~splitbrain.cluster.store.shell.Store`.
+"""Seeded bugs of the store: each a subclass of :class:`~splitbrain.cluster.store.peer.Peer`.
 
 A class names itself like a Raft bug does (``id``, ``name``, ``anomalies``, ``crash``) and counts in
-``probes[name]`` how often its changed path did what the correct one would not have done.
+the store's ``probes[name]`` how often its changed path did what the correct one would not have done.
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from splitbrain.cluster.messages import NotLeader
-from splitbrain.cluster.raft.core import Raft
-from splitbrain.cluster.store.shell import Store
+from splitbrain.cluster.store.peer import Peer
 
 __all__ = ["STORE_BUGS", "DroppedProposalSaysNo", "StoreBug"]
 
 
-class StoreBug(Store):
+class StoreBug(Peer):
     """What all have; see :class:`~splitbrain.cluster.bugs.raft_bugs.RaftBug`."""
 
     id: ClassVar[str] = ""
@@ -25,7 +23,8 @@ class StoreBug(Store):
     crash: ClassVar[frozenset[str]] = frozenset()
 
     def _count(self) -> None:
-        self.probes[self.name] = self.probes.get(self.name, 0) + 1
+        probes = self.host.probes
+        probes[self.name] = probes.get(self.name, 0) + 1
 
 
 class DroppedProposalSaysNo(StoreBug):
@@ -46,11 +45,11 @@ class DroppedProposalSaysNo(StoreBug):
     name = "dropped-proposal-says-no"
     anomalies = ("failed-write-visible", "lost-write", "stale-read", "not-linearizable")
 
-    def _stepped_down(self, raft: Raft) -> None:
+    def _stepped_down(self) -> None:
         for waiting in self._proposals.drop_all():
             self._count()
-            self._refuse(*waiting, NotLeader(raft.leader))
+            self.refuse(waiting, self.not_leader())
 
 
 STORE_BUGS: Mapping[str, type[StoreBug]] = {bug.name: bug for bug in (DroppedProposalSaysNo,)}
-"""The store to make instead of the correct one, by bug name."""
+"""The peer to make instead of the correct one, by bug name."""

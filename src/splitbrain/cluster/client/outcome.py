@@ -50,7 +50,7 @@ from splitbrain.cluster.messages import (
     StaleCommand,
     StoreNotMatch,
 )
-from splitbrain.cluster.store.guard import REPLY
+from splitbrain.cluster.store.replies import REPLY
 
 __all__ = ["End", "Fate", "is_write", "judge"]
 

@@ -41,7 +41,14 @@ from splitbrain.cluster.messages.context import (
     Context,
 )
 from splitbrain.cluster.messages.pd import PdAnswer, PdRaftBatch, PdRequest
-from splitbrain.cluster.messages.peers import Echo, EchoReply, Probe, RaftBatch, RaftMessage
+from splitbrain.cluster.messages.peers import (
+    Echo,
+    EchoReply,
+    Probe,
+    RaftBatch,
+    RaftMessage,
+    RegionMessage,
+)
 from splitbrain.cluster.messages.raw import (
     RawAnswer,
     RawBatchAnswer,
@@ -135,6 +142,7 @@ __all__ = [
     "RawScanReply",
     "ReadIndexNotReady",
     "RegionError",
+    "RegionMessage",
     "RegionNotFound",
     "RegionNotInitialized",
     "Request",

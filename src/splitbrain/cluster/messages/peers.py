@@ -4,15 +4,40 @@ from __future__ import annotations
 
 import msgspec
 
+from splitbrain.cluster.messages.region import Epoch
 from splitbrain.cluster.raft.types import Message as RaftMessage
 
-__all__ = ["Echo", "EchoReply", "Probe", "RaftBatch", "RaftMessage"]
+__all__ = ["Echo", "EchoReply", "Probe", "RaftBatch", "RaftMessage", "RegionMessage"]
+
+
+class RegionMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A message between two peers of a region.
+
+    Attributes:
+        region_id: of which region.
+        from_peer: id of the sending peer.
+        to_peer: id of the peer that it is for: another one that sits there, before or after it,
+            must not take it.
+        epoch: of the region as the sender has applied it; zeros: it has nothing yet.
+        message: between their Raft cores, which name peers by their stores; None: in the region of
+            ``epoch`` the receiver is no member any more, and may go.
+        start: of the region, in messages that may bring a peer into being.
+        end: likewise.
+    """
+
+    region_id: int
+    from_peer: int
+    to_peer: int
+    epoch: Epoch
+    message: RaftMessage | None = None
+    start: bytes = b""
+    end: bytes = b""
 
 
 class RaftBatch(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
-    """Messages of one store's Raft core to another's, in the order of their making."""
+    """Messages of one store to another, in the order of their making."""
 
-    messages: tuple[RaftMessage, ...]
+    messages: tuple[RegionMessage, ...]
 
 
 class Echo(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):

@@ -321,6 +321,11 @@ class Raft(Membership):
         return self.log.commit
 
     @property
+    def knows_all(self) -> bool:
+        """Does it lead, with everything applied that earlier leaders have committed?"""
+        return self.role is LEADER and self.log.applied >= self._noop_index
+
+    @property
     def last_index(self) -> int:
         """Index of the last entry."""
         return self.log.last

@@ -17,18 +17,30 @@ another write in the same place, while the first still lives in another store's 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from splitbrain.cluster.messages import Request
+from splitbrain.cluster.messages import RegionError
+from splitbrain.cluster.store.replies import Request
 
-__all__ = ["Proposals", "Waiting"]
+__all__ = ["Job", "Proposals", "Waiting"]
+
+
+class Job(Protocol):
+    """Who wants to know what became of an entry, where that is not simply a client's request."""
+
+    def finished(self, error: RegionError | None) -> None:
+        """It is applied and has done what it should; or it has done nothing, because of ``error``.
+
+        ``UndeterminedResult``: nobody here can know which.
+        """
 
 
 class Waiting(NamedTuple):
-    """One client's request, to be answered at ``sender``."""
+    """One client's request, to be answered at ``sender``; or a ``job``, which does it itself."""
 
     sender: str
-    request: Request
+    request: Request | None
+    job: Job | None = None
 
 
 class Proposals:

@@ -64,3 +64,11 @@ class PendingReads:
             _, waiting = self._confirmed.popleft()
             self._count -= len(waiting)
             yield from waiting
+
+    def drop_all(self) -> list[Waiting]:
+        """Forget and return all."""
+        groups = [self._queued, *self._asked.values(), *(one for _, one in self._confirmed)]
+        self._queued, self._count = [], 0
+        self._asked.clear()
+        self._confirmed.clear()
+        return [waiting for group in groups for waiting in group]
