@@ -77,8 +77,14 @@ class World:
     """Stores on one virtual clock."""
 
     def __init__(
-        self, nodes: tuple[str, ...] = ("n1", "n2", "n3"), *, seed: int = 1, **options: Any
+        self,
+        nodes: tuple[str, ...] = ("n1", "n2", "n3"),
+        *,
+        seed: int = 1,
+        make: Callable[[StoreConfig, Any], Any] = build_store,
+        **options: Any,
     ) -> None:
+        self.make = make
         self.nodes = nodes
         self.options = {"scale": 1 / 3, **options}
         self.now = 0
@@ -127,7 +133,7 @@ class World:
         for name in names or self.nodes:
             env = self._env(name)
             config = StoreConfig(node=name, nodes=self.nodes, **self.options)
-            self.stores[name] = store = build_store(config, env)
+            self.stores[name] = store = self.make(config, env)
             store.start()
 
     def _env(self, name: str) -> Any:

@@ -12,6 +12,7 @@ import grpc.aio
 import pytest
 
 from splitbrain.cluster import messages as m
+from splitbrain.cluster.messages.region import Epoch
 from splitbrain.cluster.raft.types import Message, MessageKind
 from splitbrain.cluster.rpc import transport as transport_module
 from splitbrain.cluster.rpc.transport import EXCHANGE, FROM, TO
@@ -20,11 +21,12 @@ from splitbrain.cluster.rpc.transport import EXCHANGE, FROM, TO
 def batch(number: int) -> m.RaftBatch:
     """A message that can be told from others."""
     kind = next(iter(MessageKind))
-    return m.RaftBatch(messages=(Message(kind=kind, sender="n1", to="n2", term=number),))
+    message = Message(kind=kind, sender="n1", to="n2", term=number)
+    return m.RaftBatch((m.RegionMessage(1, 1, 2, Epoch(), message),))
 
 
 def terms(node: Any) -> list[int]:
-    return [message.messages[0].term for _, message in node.received]
+    return [message.messages[0].message.term for _, message in node.received]
 
 
 def pair(kit: Any, *, through: Any = None) -> tuple[Any, Any]:

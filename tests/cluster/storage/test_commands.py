@@ -72,6 +72,8 @@ def test_it_does_what_a_dict_does(script, start, end, limit):
     assert all(state.get(Column.RAW, key) == model.get(key) for key in model)
     inside = sorted((k, v) for k, v in model.items() if k >= start and (not end or k < end))
     assert list(raw_pairs(state, start, end, limit=limit)) == inside[:limit]
+    below = sorted(((k, v) for k, v in model.items() if end <= k < start), reverse=True)
+    assert list(raw_pairs(state, start, end, limit=limit, reverse=True)) == below[:limit]
 
 
 @given(st.lists(commands, max_size=40))

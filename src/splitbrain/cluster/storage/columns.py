@@ -72,6 +72,10 @@ class Columns:
             else:
                 maps[column][key] = value
 
+    def put(self, column: Column, key: bytes, value: bytes) -> None:
+        """Set one stored key."""
+        self._maps[column][key] = value
+
     def get(self, column: Column, key: bytes) -> bytes | None:
         """The value stored under ``key``, or None."""
         value: bytes | None = self._maps[column].get(key)

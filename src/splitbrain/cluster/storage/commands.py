@@ -135,7 +135,7 @@ def decode_command(data: bytes) -> Command:
 def execute(state: Columns, command: DataCommand) -> Outcome:
     """Do ``command``; constant time for each key, but for a new or removed one (logarithmic)."""
     if isinstance(command, Put):
-        state.apply(((RAW, command.key, command.value),))
+        state.put(RAW, command.key, command.value)
         return DONE
     if isinstance(command, Delete):
         state.apply(((RAW, command.key, None),))
@@ -156,6 +156,8 @@ def execute(state: Columns, command: DataCommand) -> Outcome:
 
 def outside(command: DataCommand, region: Region) -> bytes | None:
     """The first key of ``command`` that is not in ``region``; None: all are."""
+    if isinstance(command, Put):
+        return None if region.covers(command.key) else command.key
     if isinstance(command, Batch):
         return next((key for _, key, _ in command.writes if not region.covers(key)), None)
     if isinstance(command, DeleteRange):

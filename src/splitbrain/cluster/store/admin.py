@@ -147,6 +147,7 @@ class Admin(Requests):
             return self._epoch_error()
         *new, rest = split_region(region, command.keys, command.ids)
         self.region = rest
+        self._reshaped = True
         for part in new:
             state = self.state.split_off(part.start, part.end)
             self.host.split_off(self, part, state, fresh=index > self._replayed_to)
@@ -166,7 +167,7 @@ class Admin(Requests):
             self.raft.refuse_conf(entry.index)
             return self._epoch_error()
         new = self.region = change_peers(old, change.changes, joint=conf.joint)
-        self._joined = self._joined or any(
+        self._reshaped = self._reshaped or any(
             old.peer_on(peer.store_id) is None for peer in new.peers
         )
         own = new.peer_on(self.config.store_id)

@@ -79,7 +79,7 @@ class Applying(ABC):
         self._stream = host.env.random.stream("apply", host.env.node, *place)
         self._slow_ns = host.config.slow_apply_ms * 1e6
         self._queue: deque[tuple[int, tuple[Entry, ...]]] = deque()
-        self._joined = False
+        self._reshaped = False
 
     # -- entries ---------------------------------------------------------------------------------
 
@@ -160,6 +160,10 @@ class Applying(ABC):
         return EpochNotMatch(epoch.conf_version, epoch.version, around)
 
     @abstractmethod
+    def work(self) -> None:
+        """Do all that the core asks for."""
+
+    @abstractmethod
     def _apply_split(self, command: Split, index: int) -> Outcome | RegionError:
         """Cut the region, if it is still the one that was to be cut."""
 
@@ -194,15 +198,22 @@ class Applying(ABC):
     # -- snapshots -------------------------------------------------------------------------------
 
     def _maybe_compact(self) -> None:
-        index = self.raft.applied_index
-        if self._joined and self.raft.first_index == 1:
-            self._compact(tail=0)
+        """When the log is long, and whenever the region was split or given another peer.
+
+        A snapshot from before is of no use any more.  A new peer takes none in whose region it is
+        not, and the core cannot tell it from an older peer on the same store; nor can it begin with
+        the very first entry.  And one from before a split lays claim to ranges that other peers of
+        the receiving store may hold.
+        """
+        raft, tail = self.raft, self.config.snapshot_tail
+        if self._reshaped:
+            self._reshaped = False
+            self._compact(tail=0 if raft.first_index == 1 else tail)
         elif (
-            self.raft.snapshot_wanted
-            or index - self.snapshot_index >= self.config.snapshot_every
+            raft.snapshot_wanted
+            or raft.applied_index - self.snapshot_index >= self.config.snapshot_every
         ):
-            self._compact(tail=self.config.snapshot_tail)
-        self._joined = False
+            self._compact(tail=tail)
 
     def _compact(self, *, tail: int) -> None:
         """Keep the state instead of the log that led to it, but for ``tail`` entries in memory."""

@@ -51,6 +51,8 @@ APPEND, HEARTBEAT = MessageKind.APPEND, MessageKind.HEARTBEAT
 VOTES = (MessageKind.VOTE, MessageKind.PRE_VOTE)
 LEADER = Role.LEADER
 NOTHING = Epoch(0, 0)
+LOST = 3
+"""Election timeouts without a word from a leader after which a learner asks."""
 
 
 class PeerNote(msgspec.Struct, frozen=True, array_like=True):
@@ -78,6 +80,7 @@ class Peer(Admin):
     """One region on one store."""
 
     _elections = 0
+    _working = False
 
     def __str__(self) -> str:
         return f"region {self.region_id}"
@@ -113,7 +116,9 @@ class Peer(Admin):
         self.raft = raft_class(config, restored, stream)
         self.stream = stream
         last = self._replayed_to = meta.index + len(stored.entries)
+        self._ask_ticks = LOST * config.election_ticks
         self._ids: dict[str, int] = {}
+        self._ids_of: Region | None = None
         self._note_ids()
         self.event("start", term=stored.hard_state.term, last=last, snapshot=meta.index)
         self.host.env.log(f"{self}: started: term {stored.hard_state.term}, last index {last}")
@@ -121,16 +126,35 @@ class Peer(Admin):
     # -- messages --------------------------------------------------------------------------------
 
     def _note_ids(self) -> None:
-        """Who sits on which store; those of the present region win."""
-        if self.region is not None:
-            nodes = self.config.nodes
-            self._ids |= {nodes[peer.store_id - 1]: peer.id for peer in self.region.peers}
+        """Who sits on which store, as the region says now."""
+        region = self.region
+        if region is not None and region is not self._ids_of:
+            self._ids_of, nodes = region, self.config.nodes
+            self._ids |= {nodes[peer.store_id - 1]: peer.id for peer in region.peers}
 
     def step(self, envelope: RegionMessage, message: RaftMessage, now_ns: int) -> None:
-        """A message of another peer, for this one."""
-        if self.region is None:
+        """A message of another peer, for this one.
+
+        One that has applied more of the region's changes may be a peer of which this one has not
+        heard yet; it is answered all the same.
+        """
+        region = self.region
+        if region is None or envelope.epoch.conf_version > region.epoch.conf_version:
             self._ids[message.sender] = envelope.from_peer
         self.raft.step(message, now_ns)
+
+    def tick(self, now_ns: int) -> None:
+        """Time passes; a learner that hears of no leader asks from time to time whether it is one still.
+
+        (A voter in that case campaigns, which is as good a question: see ``routing``.)
+        """
+        raft = self.raft
+        raft.tick(now_ns)
+        if raft.node in raft.learners and not raft.quiet_ticks % self._ask_ticks:
+            question = RaftMessage(
+                MessageKind.PRE_VOTE, raft.node, "", raft.term + 1, log_index=raft.last_index
+            )
+            self._post([msgspec.structs.replace(question, to=node) for node in raft.peers])
 
     def _envelope(self, message: RaftMessage) -> RegionMessage:
         region = self.region
@@ -159,8 +183,10 @@ class Peer(Admin):
     def work(self) -> None:
         """Do all that the core asks for."""
         raft = self.raft
+        self._working = True
         while not self.gone and raft.has_ready():
             self._do(raft.ready())
+        self._working = False
         if raft.snapshot_wanted and not self.gone:
             self._maybe_compact()
 
@@ -192,7 +218,8 @@ class Peer(Admin):
         if not self.gone:
             self._post(ready.after_persist)
             self.raft.persisted(ready.number)
-            self.host.wake(self)
+            if not self._working:
+                self.host.wake(self)
 
     def _after_apply(self) -> None:
         if self._removed:

@@ -16,15 +16,11 @@ from splitbrain.cluster.messages import (
     NotLeader,
     PeerNotMatch,
     RawCas,
-    RawGet,
-    RawScan,
     RegionError,
     RegionNotInitialized,
     ServerIsBusy,
     StaleCommand,
 )
-from splitbrain.cluster.messages.raw import RawRequest
-from splitbrain.cluster.messages.region import Region
 from splitbrain.cluster.raft.types import Role
 from splitbrain.cluster.storage.commands import encode_command
 from splitbrain.cluster.storage.logfile import GroupLog
@@ -35,10 +31,12 @@ from splitbrain.cluster.store.replies import (
     RAW_READS,
     RAW_REQUESTS,
     REPLY,
+    AnyRaw,
     Reply,
     Request,
     answer_raw,
     command_of,
+    keys_read,
     refused,
     size_of,
 )
@@ -125,7 +123,7 @@ class Requests(Applying):
         """What to say when the region has changed while the request was waiting."""
         return self._epoch_error() if self.region is not None else self.not_leader()
 
-    def _propose_raw(self, waiting: Waiting, request: RawRequest) -> None:
+    def _propose_raw(self, waiting: Waiting, request: AnyRaw) -> None:
         raft = self.raft
         place = raft.propose(encode_command(command_of(request)))
         if place is None:
@@ -176,15 +174,11 @@ class Requests(Applying):
         if region is None or request.context.version != region.epoch.version:
             return refused(request, self._moved_on())
         assert isinstance(request, RAW_READS)
-        key = self._unreadable(request, region)
-        if key is not None:
-            error = KeyNotInRegion(key, region.id, region.start, region.end)
-            return refused(request, error)
-        return answer_raw(request, self.state, region.end)
-
-    def _unreadable(self, request: RawGet | RawScan, region: Region) -> bytes | None:
-        key = request.start if isinstance(request, RawScan) else request.key
-        return None if region.covers(key) else key
+        for key in keys_read(request):
+            if not region.covers(key):
+                error = KeyNotInRegion(key, region.id, region.start, region.end)
+                return refused(request, error)
+        return answer_raw(request, self.state)
 
     @property
     def has_reads(self) -> bool:

@@ -10,7 +10,7 @@ First chapter of :class:`~splitbrain.cluster.store.shell.Store`.  The rules are 
 - A peer is removed by its region's log; or, if it was away at that time, by a word of those who
   remain, or by a message for another peer, of a larger id, that has come in its place.
 - What is removed leaves a grave: no message for it, or for a smaller id, brings it back.
-- A sender who has been removed without knowing it is told so.
+- A sender who has been removed without knowing it, and asks for votes, is told so.
 """
 
 from __future__ import annotations

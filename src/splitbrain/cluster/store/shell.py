@@ -53,7 +53,7 @@ class Store(Routing):
         self._send = env.transport.send
         self.file = LogFile(env.disk, settled=self._settled)
         self._ready = False
-        self._woken: dict[Peer, None] = {}
+        self._woken: dict[Applying, None] = {}
         self._flushing: dict[Peer, None] = {}
         self._blocked: dict[Peer, None] = {}
         self._flush_armed = False
@@ -100,7 +100,7 @@ class Store(Routing):
         self._arm_tick()
         now = self._clock.monotonic_ns()
         for peer in list(self.peers.values()):
-            peer.raft.tick(now)
+            peer.tick(now)
             self._woken[peer] = None
         self.work()
 
@@ -179,7 +179,6 @@ class Store(Routing):
 
     def wake(self, peer: Applying) -> None:
         """See :class:`~splitbrain.cluster.store.host.Host`."""
-        assert isinstance(peer, Peer)
         self._woken[peer] = None
 
     def post(self, node: str, message: RegionMessage) -> None:
