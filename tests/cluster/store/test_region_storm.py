@@ -21,10 +21,10 @@ def run(new_world, seeds, steps=250, **options):
 
 @pytest.mark.parametrize("chunk", range(4))
 def test_regions_survive(new_world, chunk):
-    seen = run(new_world, range(chunk * 3, chunk * 3 + 3))
+    seen = run(new_world, range(chunk * 5, chunk * 5 + 5))
     # A storm in which nothing happens proves nothing.
-    assert seen["write-ok"] > 300
-    assert seen["read-ok"] > 150
+    assert seen["write-ok"] > 250
+    assert seen["read-ok"] > 120
     assert seen["splits"] > 3
     assert seen["changes"] > 6
     assert seen["regions"] > 6

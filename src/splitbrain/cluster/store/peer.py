@@ -144,7 +144,7 @@ class Peer(Admin):
         self.raft.step(message, now_ns)
 
     def tick(self, now_ns: int) -> None:
-        """Time passes; a learner that hears of no leader asks from time to time whether it is one still.
+        """Time passes; a learner that hears of no leader asks now and then whether it is one still.
 
         (A voter in that case campaigns, which is as good a question: see ``routing``.)
         """
