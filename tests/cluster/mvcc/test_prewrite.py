@@ -152,12 +152,15 @@ def test_assertions_are_told_last_and_fast_ones_only_of_what_is_read() -> None:
     level = {"assertion_level": AssertionLevel.STRICT}
     errors = bench.prewrite(10, mutations=(wrong, put(b"z")), **level).errors
     assert isinstance(errors[0], WriteConflict)
+    absent = Mutation(PUT, b"k", b"v", Assertion.EXIST)
     bench.lock(30, b"k")
     locked = pessimistic(LOCKED, 30)
     assert isinstance(
         bench.prewrite(30, mutations=(wrong,), **level, **locked).errors[0], AssertionFailed
     )
     level = {"assertion_level": AssertionLevel.FAST}
+    skipped = {"skip_constraint_check": True, **level}
+    assert not Bench().prewrite(10, mutations=(absent,), **skipped).errors
     assert not bench.prewrite(30, mutations=(wrong,), **level, **locked).errors
 
 
@@ -211,9 +214,9 @@ def test_a_key_that_was_never_locked_is_checked_when_sent_again_only() -> None:
     assert isinstance(
         bench.prewrite(11, b"k", **pessimistic(SKIP, 11), **again).errors[0], Abort
     )
-    assert not bench.prewrite(
-        14, b"k", **pessimistic(SKIP, 14), **again
-    ).errors  # past a rollback
+    assert not bench.prewrite(9, b"k", **pessimistic(SKIP, 13), **again).errors  # "at" it
+    bench.roll_back(9, b"k")
+    assert not bench.prewrite(14, b"k", **pessimistic(SKIP, 14), **again).errors
     bench.commit(14, 25, b"k")
     assert not bench.prewrite(14, b"k", **pessimistic(SKIP, 14), **again).errors
     assert bench.locked(b"k") is None

@@ -86,6 +86,14 @@ def test_what_is_committed_cannot_be_rolled_back() -> None:
     assert bench.records(b"k") == [(12, "P")]
 
 
+def test_a_lock_beside_the_own_commit_record_is_impossible() -> None:
+    bench = Bench()
+    bench.write(10, 12, b"k")
+    bench.prewrite(10, b"k", skip_constraint_check=True)
+    with pytest.raises(AssertionError, match="10 is committed at b'k'"):
+        bench.roll_back(10, b"k")
+
+
 def test_cleanup_respects_a_lock_that_lives_and_never_collapses() -> None:
     bench = Bench()
     bench.roll_back(5 * MS, b"k")
