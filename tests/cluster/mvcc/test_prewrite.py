@@ -24,6 +24,7 @@ from splitbrain.cluster.messages.txn import (
     MutationKind,
     PessimisticAction,
     PessimisticRollback,
+    PrewriteReply,
 )
 from splitbrain.cluster.storage.columns import Column
 
@@ -89,7 +90,7 @@ def test_a_prewrite_that_comes_again() -> None:
     assert lock is not None
     assert (lock.kind, lock.short_value, lock.ttl_ms) == (LockKind.PUT, b"first", 1)
     bench.commit(10, 12, b"k")
-    assert not bench.prewrite(10, b"k").errors
+    assert bench.prewrite(10, b"k") == PrewriteReply()
     assert bench.locked(b"k") is None
     bench.prewrite(20, b"k")
     assert not bench.prewrite(10, b"k").errors  # behind another's lock, too
@@ -268,7 +269,8 @@ def test_a_leftover_pessimistic_lock_is_dropped_by_the_commit() -> None:
     bench = Bench()
     bench.lock(10, b"k", b"left")
     bench.prewrite(10, b"k", **pessimistic(LOCKED))
-    assert bench.commit(10, 12, b"k", b"left").error is None
+    reply = bench.commit(10, 12, b"k", b"left")
+    assert (reply.error, reply.commit_ts) == (None, 12)
     assert bench.locked(b"left") is None
     assert bench.records(b"left") == []
 
@@ -278,14 +280,30 @@ def test_a_record_tells_of_the_rollback_in_whose_place_it_stands() -> None:
     bench.prewrite(10, b"k", use_async_commit=True)
     bench.status(b"k", 15, rollback_if_not_exist=True)
     bench.status(b"k", 16, rollback_if_not_exist=True)
+    bench.roll_back(17, b"k")  # not protected: it may be overwritten
     lock = bench.locked(b"k")
     assert lock is not None
     assert lock.rollback_ts == (15, 16)
-    assert bench.records(b"k") == [(16, "R*"), (15, "R*")]
+    assert bench.records(b"k") == [(17, "R"), (16, "R*"), (15, "R*")]
     bench.commit(10, 15, b"k")
-    assert bench.records(b"k") == [(16, "R*"), (15, "P+R")]
+    assert bench.records(b"k") == [(17, "R"), (16, "R*"), (15, "P+R")]
     assert isinstance(bench.prewrite(15, b"k").errors[0], WriteConflict)
     assert bench.commit(15, 20, b"k").error == TxnLockNotFound(b"k")
+
+
+def test_a_lock_is_marked_only_if_it_can_be_committed_just_there() -> None:
+    bench = Bench()
+    bench.prewrite(10, b"plain")
+    bench.prewrite(10, b"async", min_commit_ts=20, use_async_commit=True)
+    for start_ts in (19, 20):
+        bench.status(b"plain", start_ts, rollback_if_not_exist=True)
+        bench.status(b"async", start_ts, rollback_if_not_exist=True)
+    marks = {}
+    for key in (b"plain", b"async"):
+        lock = bench.locked(key)
+        assert lock is not None
+        marks[key] = lock.rollback_ts
+    assert marks == {b"plain": (), b"async": (20,)}
 
 
 def test_released_keys_are_named() -> None:

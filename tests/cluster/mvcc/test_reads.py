@@ -52,6 +52,17 @@ def test_a_lock_that_may_be_committed_below_is_in_the_way(bench: Bench) -> None:
     assert bench.get(b"k", 41, isolation=Isolation.READ_COMMITTED).error is None
 
 
+def test_a_lock_that_began_just_then_is_in_the_way_one_that_began_later_is_not() -> None:
+    bench = Bench()
+    bench.prewrite(40, b"k")
+    assert bench.get(b"k", 39).error is None
+    assert bench.get(b"k", 40).error is not None
+    assert bench.ask(ScanLock(39)).locks == ()
+    assert [lock.start_ts for lock in bench.ask(ScanLock(40)).locks] == [40]
+    scan = Scan(b"", b"", 50, context=Context(committed_locks=(40,)))
+    assert bench.ask(scan).pairs == (Pair(b"k", b"v"),)
+
+
 def test_a_lock_known_to_be_committed_gives_its_value(bench: Bench) -> None:
     assert bench.get(b"k", 50, committed_locks=(40,)).value == b"v"
     asked = Get(b"k", 50, Context(committed_locks=(40,)), need_commit_ts=True)
@@ -109,7 +120,9 @@ def test_a_lock_in_memory_refuses_the_whole_request() -> None:
         assert reply.pairs == (Pair(b"", error=Locked(lock)),)
     assert bench.ask(Scan(b"", b"m", 20)).pairs[0].key == b"a"
     assert bench.ask(Scan(b"m", b"", 20, reverse=True)).error is None
-    assert bench.ask(ScanLock(20)).error == Locked(lock)
+    assert bench.ask(ScanLock(10)).error == Locked(lock)
+    assert bench.ask(ScanLock(9)).error is None
+    assert bench.get(b"m", 20, isolation=Isolation.READ_COMMITTED).error is None
     assert bench.get(b"m", 20, committed_locks=(10,)).error is not None
     assert bench.get(b"m", 20, resolved_locks=(10,)).error is None
     follower = bench.mvcc.read(Get(b"m", 20), bench.state)

@@ -27,6 +27,14 @@ def test_a_lock_lives_up_to_and_with_its_last_millisecond() -> None:
     assert bench.memory.max_ts == 16 * MS
 
 
+def test_rolling_back_what_has_expired_collapses() -> None:
+    bench = Bench()
+    bench.roll_back(5, b"p")
+    bench.prewrite(10, b"p", ttl_ms=1)
+    bench.status(b"p", 10, current_ts=9 * MS)
+    assert bench.records(b"p") == [(10, "R*")]
+
+
 def test_a_reader_pushes_the_commit_out_of_its_way() -> None:
     bench = Bench()
     bench.prewrite(10, b"p", min_commit_ts=11)
