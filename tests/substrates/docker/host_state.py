@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import docker.errors
 
@@ -107,7 +107,8 @@ class Made:
         told = read_link(str(link))
         self.label, self.journal = told.label, told.journal
         self.pids: set[tuple[int, int]] = set()
-        self.namespaces: set[str] = set()
+        self.namespaces: dict[str, IO[bytes]] = {}
+        """Held open, so that the kernel gives none of their numbers to somebody else's."""
         self.containers: set[str] = set()
         self.networks: set[str] = set()
         self.directories: set[str] = set()
@@ -129,11 +130,15 @@ class Made:
         for process in procfs.processes():
             if self._is_contained(process.pid):
                 self.pids.add((process.pid, process.start))
+                place = f"/proc/{process.pid}/ns/net"
                 try:
-                    self.namespaces.add(os.readlink(f"/proc/{process.pid}/ns/net"))
+                    name = os.readlink(place)
+                    if name != own and name not in self.namespaces:
+                        held = Path(place).open("rb")
+                        self.namespaces[f"net:[{os.fstat(held.fileno()).st_ino}]"] = held
                 except OSError:
                     continue
-        self.namespaces.discard(own)
+        self.namespaces.pop(own, None)
 
     def _is_contained(self, pid: int) -> bool:
         try:
