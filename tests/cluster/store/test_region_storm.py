@@ -1,4 +1,4 @@
-"""Storms over many seeds; and storms with a planted mistake, which must be found."""
+"""Storms over many seeds."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""The node: ``shell.Store`` joins Raft core, log file and state machine over one Env.
+"""The store: ``shell.Store`` holds the ``peer.Peer`` of many regions over one Env and one log file.
 
-``proposals``: who waits for which log entry.  ``reads``: who waits for which read.  ``guard``: is
-the request for us at all?
+``routing``: how peers are born, reached and buried.  A peer's chapters: ``applier``, ``requests``,
+``transactions``, ``admin``, ``peer``; beside them ``proposals`` (who waits for which log entry),
+``reads`` (who waits for which read), ``regions`` (what becomes of a region's description), ``replies``.
 """

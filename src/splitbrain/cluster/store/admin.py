@@ -1,6 +1,6 @@
 """A region's own affairs: splits, changes of peers, transfer of leadership.
 
-Third chapter of :class:`~splitbrain.cluster.store.peer.Peer`.  Each is proposed by the leader with the
+Fourth chapter of :class:`~splitbrain.cluster.store.peer.Peer`.  Each is proposed by the leader with the
 epoch that it was meant for, and tested against the region's epoch again as it is applied, on every
 store alike: a split against both counters, a change of peers against ``conf_version``.
 
@@ -33,7 +33,7 @@ from splitbrain.cluster.store.regions import (
     misfit,
     split_region,
 )
-from splitbrain.cluster.store.requests import Requests
+from splitbrain.cluster.store.transactions import Transactions
 
 __all__ = ["Admin", "PeersChanged"]
 
@@ -52,7 +52,7 @@ _conf_entry = msgspec.msgpack.Decoder(ConfEntry)
 _peers_changed = msgspec.msgpack.Decoder(PeersChanged)
 
 
-class Admin(Requests):
+class Admin(Transactions):
     """Proposing and applying changes of the region itself."""
 
     _removed = False

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 from splitbrain.cluster.config import StoreConfig
 from splitbrain.cluster.messages import RegionMessage
 from splitbrain.cluster.messages.region import Region
+from splitbrain.cluster.mvcc.deadlock import WaitGraph
+from splitbrain.cluster.mvcc.memory import Memory
+from splitbrain.cluster.mvcc.service import Mvcc
 from splitbrain.cluster.storage.columns import Columns
 from splitbrain.cluster.storage.logfile import LogFile
 from splitbrain.env import Env
@@ -25,6 +28,9 @@ class Host(Protocol):
         env: likewise.
         file: the log file of all its peers.
         probes: how often the changed path of each seeded bug ran.
+        mvcc: the rules of transactions.
+        memory: what transactions know without the log.
+        waits: who waits for whose lock, on this store.
         first_region: with which the cluster begins; the only one in events without a number.
     """
 
@@ -33,6 +39,9 @@ class Host(Protocol):
     file: LogFile
     probes: dict[str, int]
     first_region: int
+    mvcc: Mvcc
+    memory: Memory
+    waits: WaitGraph
 
     def wake(self, peer: Applying) -> None:
         """The peer's core may have something to do; :meth:`work` will see."""

@@ -240,6 +240,7 @@ class Peer(Admin):
         if soft.role is LEADER:
             self._elections += 1
         else:
+            self.drop_commands(self.not_leader())
             self._stepped_down()
             if self._writes:
                 self.host.flush_soon(self)
@@ -259,6 +260,7 @@ class Peer(Admin):
         self._log.bury(note_of(self.peer_id, self.region))
         self.event("gone", peer=self.peer_id)
         self.host.env.log(f"{self}: peer {self.peer_id} is gone: {cause}")
+        self.drop_commands(RegionNotFound(self.region_id))
         for waiting in self._proposals.drop_all():
             self.refuse(waiting, UndeterminedResult(cause))
         writes, self._writes = self._writes, []

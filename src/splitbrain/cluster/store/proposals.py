@@ -17,6 +17,7 @@ another write in the same place, while the first still lives in another store's 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from splitbrain.cluster.messages import RegionError
@@ -77,6 +78,11 @@ class Proposals:
         """A snapshot covers everything up to ``index``: those about whom nothing is known now."""
         gone = sorted(place for place in self._by_index if place <= index)
         return [one for place in gone for one in self._drop(place)]
+
+    def all(self) -> Iterator[Waiting]:
+        """Those who wait."""
+        for places in self._by_index.values():
+            yield from (one for _, one in places)
 
     def drop_all(self) -> list[Waiting]:
         """Forget and return all, in the order of the log."""

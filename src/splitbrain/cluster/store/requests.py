@@ -10,6 +10,8 @@ one Ready, one append message per peer.  Reads of one turn share one ReadIndex r
 
 from __future__ import annotations
 
+from typing import cast
+
 from splitbrain.cluster.messages import (
     EntryTooLarge,
     KeyNotInRegion,
@@ -21,6 +23,7 @@ from splitbrain.cluster.messages import (
     ServerIsBusy,
     StaleCommand,
 )
+from splitbrain.cluster.mvcc.service import READS
 from splitbrain.cluster.raft.types import Role
 from splitbrain.cluster.storage.commands import encode_command
 from splitbrain.cluster.storage.logfile import GroupLog
@@ -29,7 +32,6 @@ from splitbrain.cluster.store.host import Host
 from splitbrain.cluster.store.proposals import Waiting
 from splitbrain.cluster.store.replies import (
     RAW_READS,
-    RAW_REQUESTS,
     REPLY,
     AnyRaw,
     Reply,
@@ -44,6 +46,7 @@ from splitbrain.cluster.store.replies import (
 __all__ = ["Requests"]
 
 LEADER = Role.LEADER
+ALL_READS = RAW_READS + READS
 
 
 class Requests(Applying):
@@ -65,11 +68,17 @@ class Requests(Applying):
             error = ServerIsBusy(f"{self.held()} requests wait")
         if error is not None:
             self.refuse(waiting, error)
-        elif isinstance(request, RAW_READS):
+        elif isinstance(request, ALL_READS):
             self._on_read(waiting, request)
         else:
-            self._writes.append(waiting)
-            self.host.flush_soon(self)
+            self._on_write(waiting)
+
+    def _on_write(self, waiting: Waiting) -> None:
+        self._queue_write(waiting)
+
+    def _queue_write(self, waiting: Waiting) -> None:
+        self._writes.append(waiting)
+        self.host.flush_soon(self)
 
     def refusal(self, request: Request) -> RegionError | None:
         """Why ``request`` cannot be served here and now; None if it can."""
@@ -95,6 +104,10 @@ class Requests(Applying):
             peer = self.region.peer_on(self.config.nodes.index(leader) + 1)
         return NotLeader(leader, self.region_id, peer.id if peer else 0)
 
+    def send(self, sender: str, reply: Reply) -> None:
+        """Answer."""
+        self._send(sender, reply)
+
     def held(self) -> int:
         """How many requests wait here."""
         return len(self._writes) + len(self._proposals) + len(self._reads)
@@ -116,15 +129,15 @@ class Requests(Applying):
             assert request is not None
             if self.region is None or request.context.version != self.region.epoch.version:
                 self.refuse(waiting, self._moved_on())
-            elif type(request) in RAW_REQUESTS:
-                self._propose_raw(waiting, request)  # type: ignore[arg-type]
+            else:
+                self._propose_one(waiting)
 
     def _moved_on(self) -> RegionError:
         """What to say when the region has changed while the request was waiting."""
         return self._epoch_error() if self.region is not None else self.not_leader()
 
-    def _propose_raw(self, waiting: Waiting, request: AnyRaw) -> None:
-        raft = self.raft
+    def _propose_one(self, waiting: Waiting) -> None:
+        raft, request = self.raft, cast(AnyRaw, waiting.request)
         place = raft.propose(encode_command(command_of(request)))
         if place is None:
             self.refuse(waiting, self.no_leader())  # before the append: a true no

@@ -21,6 +21,9 @@ from collections.abc import Mapping
 from splitbrain.cluster.config import StoreConfig
 from splitbrain.cluster.messages import RaftMessage, RegionMessage
 from splitbrain.cluster.messages.region import Region
+from splitbrain.cluster.mvcc.deadlock import WaitGraph
+from splitbrain.cluster.mvcc.memory import Memory
+from splitbrain.cluster.mvcc.service import Mvcc
 from splitbrain.cluster.raft.core import Raft
 from splitbrain.cluster.raft.types import (
     HardState,
@@ -60,13 +63,21 @@ class Routing(ABC):
     first_region = 1
 
     def __init__(
-        self, config: StoreConfig, env: Env, raft_class: type[Raft], peer_class: type[Peer]
+        self,
+        config: StoreConfig,
+        env: Env,
+        raft_class: type[Raft],
+        peer_class: type[Peer],
+        mvcc_class: type[Mvcc],
     ) -> None:
         self.config = config
         self.env = env
         self.file: LogFile
         self.probes: dict[str, int] = {}
         """How often the changed path of each seeded bug of this store's peers ran."""
+        self.mvcc = mvcc_class()
+        self.memory = Memory()
+        self.waits = WaitGraph()
         self.peers: dict[int, Peer] = {}
         self._graves: dict[int, PeerNote] = {}
         self._early: dict[int, RegionMessage] = {}

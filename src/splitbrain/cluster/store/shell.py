@@ -24,6 +24,7 @@ from splitbrain.cluster.messages import (
     ServerIsBusy,
     StoreNotMatch,
 )
+from splitbrain.cluster.mvcc.service import Mvcc
 from splitbrain.cluster.raft.core import Raft
 from splitbrain.cluster.storage.logfile import LogFile
 from splitbrain.cluster.store.applier import Applying
@@ -47,8 +48,9 @@ class Store(Routing):
         *,
         raft_class: type[Raft] = Raft,
         peer_class: type[Peer] = Peer,
+        mvcc_class: type[Mvcc] = Mvcc,
     ) -> None:
-        super().__init__(config, env, raft_class, peer_class)
+        super().__init__(config, env, raft_class, peer_class, mvcc_class)
         self._clock = env.clock
         self._send = env.transport.send
         self.file = LogFile(env.disk, settled=self._settled)
