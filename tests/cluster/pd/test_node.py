@@ -90,6 +90,31 @@ def test_full_milliseconds_run_ahead_of_the_clock(world):
     assert all(world.replies[token].error is None for token in tokens)
 
 
+def test_all_of_a_turn_share_one_round_of_heartbeats(world):
+    """However many ask at once, the members exchange a handful of messages."""
+    leader = world.leader()
+    world.run_ms(1000)
+    world.call(leader, pd.Tso())
+    before = world.sent
+    tokens = [world.ask(leader, pd.Tso()) for _ in range(300)]
+    assert world.run_ms(100, lambda: all(token in world.replies for token in tokens))
+    assert world.sent - before - len(tokens) <= 8
+    logical = [(world.replies[one].physical, world.replies[one].logical) for one in tokens]
+    assert logical == sorted(set(logical))
+
+
+def test_a_cut_off_leader_gives_nothing_though_it_still_believes_that_it_leads(world):
+    leader = world.leader()
+    assert world.call(leader, pd.Tso()).error is None
+    world.isolate(leader)
+    token = world.ask(leader, pd.Tso())
+    world.run_ms(900)  # less than an election timeout
+    assert world.serving() == [leader]
+    assert token not in world.replies
+    world.run_ms(5000)
+    assert isinstance(world.replies[token].error, pd_errors.PdNotLeader)
+
+
 def test_ids_are_never_given_twice(world):
     given = []
     for round_ in range(6):
@@ -191,7 +216,9 @@ def test_store_states_have_an_order(founded):
     assert ask(pd.SetStoreState(8, OFFLINE)).error == pd_errors.PdStoreNotFound(8)
     assert ask(pd_stores.PutStore(store(4))).error is None  # it restarts, and stays offline
     assert ask(pd.GetStore(4)).store.state is OFFLINE
-    # It holds nothing, so PD calls it a tombstone once it has listened for long enough.
+    founded.run_ms(15_000)
+    assert ask(pd.GetStore(4)).store.state is OFFLINE  # nobody has heard what it holds
+    assert ask(pd_stores.StoreHeartbeat(4)).error is None  # nothing
     empty = lambda: ask(pd.GetStore(4)).store.state is TOMBSTONE  # noqa: E731
     assert any(founded.run_ms(1000) or empty() for _ in range(10))
     assert ask(pd_stores.PutStore(store(4))).error == pd_errors.PdStoreTombstone(4)

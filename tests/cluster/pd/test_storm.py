@@ -110,8 +110,7 @@ def ids_given(world, asked) -> list[int]:
     return given
 
 
-@pytest.mark.parametrize("seed", range(9))
-def test_promises_hold_in_storms(pd_world, seed):
+def promises(pd_world, seed):
     world, asked = storm(pd_world, seed)
     assert not wrong_timestamps(world, asked)
     given = ids_given(world, asked)
@@ -128,6 +127,17 @@ def test_promises_hold_in_storms(pd_world, seed):
     others = [name for name in world.nodes if name != world.leader()]
     error = pd_errors.PdNotLeader(world.leader())
     assert [world.call(name, pd.Tso()).error for name in others] == [error, error]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_promises_hold_in_storms(pd_world, seed):
+    promises(pd_world, seed)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("seed", range(6, 150))
+def test_promises_hold_in_many_storms(pd_world, seed):
+    promises(pd_world, seed)
 
 
 @pytest.mark.parametrize("bug", PD_BUGS)

@@ -8,7 +8,7 @@ from typing import Any
 from splitbrain.cluster.messages import pd, pd_gc, pd_stores
 from splitbrain.cluster.messages.pd_errors import PdError
 
-__all__ = ["ANSWER", "refusal"]
+__all__ = ["ANSWER", "PD_MESSAGES", "refusal"]
 
 ANSWER: Mapping[type, type] = {
     pd.GetMembers: pd.GetMembersReply,
@@ -37,6 +37,9 @@ ANSWER: Mapping[type, type] = {
     pd_stores.ReportSplit: pd_stores.ReportSplitReply,
 }
 """The class of each request's answer."""
+
+PD_MESSAGES = frozenset(ANSWER) | {pd.PdRaftBatch}
+"""What a process that also runs a store hands to its member of PD."""
 
 
 def refusal(request: Any, error: PdError) -> Any:

@@ -256,9 +256,13 @@ class Cluster:
         return now_ns - self._since_ns > patience_ns or len(self._heard) >= len(self.regions)
 
     def _emptied(self, view: View) -> list[SetStoreState]:
-        """Stores that were being emptied and hold nothing any more."""
+        """Stores that were being emptied and hold nothing any more.
+
+        A tombstone is for ever, so nothing may be unknown: neither a part of the key space nor what a
+        live store says that it holds.
+        """
         patience_ns = self.config.ns(2 * self.config.region_heartbeat_s)
-        if view.now_ns - self._since_ns <= patience_ns:
+        if view.now_ns - self._since_ns <= patience_ns or not self._no_holes():
             return []
         held = {peer.store_id for info in self.regions for peer in info.region.peers}
         return [
@@ -266,8 +270,22 @@ class Cluster:
             for store in self.stores.all()
             if store.state is StoreState.OFFLINE
             and store.id not in held
-            and self.stores.stats(store.id).region_count == 0
+            and self._says_empty(store.id, view.now_ns)
         ]
+
+    def _says_empty(self, store_id: int, now_ns: int) -> bool:
+        if self.stores.liveness(store_id, now_ns) is Liveness.DOWN:
+            return True
+        heard = self.stores.heard(store_id)
+        return heard and self.stores.stats(store_id).region_count == 0
+
+    def _no_holes(self) -> bool:
+        reached = b""
+        for info in self.regions:
+            if info.region.start != reached:
+                return False
+            reached = info.region.end
+        return not reached
 
     # -- a look ----------------------------------------------------------------------------------
 

@@ -44,6 +44,10 @@ class Stores:
         self._heard_ns[store_id] = now_ns
         self._stats[store_id] = stats
 
+    def heard(self, store_id: int) -> bool:
+        """Has it spoken to this leader?"""
+        return store_id in self._heard_ns
+
     def get(self, store_id: int) -> StoreMeta | None:
         """What it is."""
         return self._state.stores.get(store_id)
