@@ -118,10 +118,11 @@ class Farm:
 
     def ask(self, region, leader):
         late = self.late[region.id]
-        for peer_id in list(late):
-            late[peer_id] -= 1
-            if late[peer_id] <= 0:
-                del late[peer_id]
+        for peer in region.peers:
+            if peer.id in late and peer.store_id in self.alive:
+                late[peer.id] -= 1
+                if late[peer.id] <= 0:
+                    del late[peer.id]
         answer = self.cluster.region_heartbeat(
             pd_stores.RegionHeartbeat(
                 region,
@@ -159,8 +160,9 @@ class Farm:
             peer = region.peer_on(step.peer.store_id)
             if peer is None or peer.role is not VOTER:
                 self.refused.append((region, step))
-            if self.refused or peer.store_id not in self.alive:
                 return
+            if peer.store_id not in self.alive:
+                return  # it is asked, and does not answer
             self.leaders[region.id] = peer.store_id
             self.terms[region.id] += 1
         elif isinstance(step, pd_types.StepSplit):
@@ -206,7 +208,7 @@ class Farm:
                 del peers[change.peer.store_id]
             else:
                 peers[peer.store_id] = peer
-                if there is None and peer.store_id in self.alive:
+                if there is None:
                     self.late[region.id][peer.id] = 2
         return tuple(peers.values())
 

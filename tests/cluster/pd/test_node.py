@@ -115,6 +115,37 @@ def test_a_cut_off_leader_gives_nothing_though_it_still_believes_that_it_leads(w
     assert isinstance(world.replies[token].error, pd_errors.PdNotLeader)
 
 
+def test_a_successor_applies_all_before_it_serves(pd_world):
+    """The last bound is committed, and only the old leader knows; others stand before it in the log."""
+    world = pd_world()
+    world.start()
+    old = world.leader()
+    world.run_ms(1000)
+    world.wall_offset_ns[old] = 60_000_000_000
+    for number in range(5):
+        world.ask(old, pd_gc.UpdateGcSafePoint(number))
+    token = world.ask(old, pd.Tso())
+    send = world._send
+
+    def cut(sender, to, message):
+        if to == token:
+            world.isolate(old)  # before the others are told what is committed
+        send(sender, to, message)
+
+    world._send = cut
+    for name in world.nodes:
+        world.stores[name]._send = world.stores[name].env.transport.send = (
+            lambda to, message, n=name: cut(n, to, message)
+        )
+    assert world.run_ms(3000, lambda: token in world.replies)
+    given = world.replies[token]
+    assert given.error is None
+    world.kill(old)
+    world.run_ms(10)
+    answer = world.ask_leader(pd.Tso())
+    assert (answer.physical, answer.logical) > (given.physical, given.logical)
+
+
 def test_ids_are_never_given_twice(world):
     given = []
     for round_ in range(6):

@@ -9,7 +9,12 @@ import pytest
 
 from splitbrain.cluster.messages.pd import ScatterRegion
 from splitbrain.cluster.messages.pd_errors import PdRegionNotFound
-from splitbrain.cluster.messages.pd_types import StepChangePeers, StepTransferLeader, StoreState
+from splitbrain.cluster.messages.pd_types import (
+    PeerChangeKind,
+    StepChangePeers,
+    StepTransferLeader,
+    StoreState,
+)
 from splitbrain.cluster.messages.region import Epoch, Peer, PeerRole
 from splitbrain.cluster.pd.control import control
 from splitbrain.cluster.pd.goals import AddLearner, Lead, Promote, Remove, is_joint
@@ -39,6 +44,22 @@ def test_it_becomes_even_and_then_still(stores, joint):
     assert farm.moves == moves, farm.done[-5:]
     # What it took: each peer that had to move was moved once, and each lead about once.
     assert moves <= 24 * 3 * 4 + 24 * 3
+
+
+def test_what_is_under_way_counts():
+    """Answers are lost, so moves take long: no more of them are begun than are needed."""
+    for seed in range(3):
+        farm = Farm(4, 12, seed=seed, loss=0.85, balance_leaders=False, region_operators=16)
+        farm.run(300)
+        added = [
+            change
+            for _, _, step in farm.done
+            if isinstance(step, StepChangePeers) and len(step.changes) == 1
+            for change in step.changes
+            if change.kind is PeerChangeKind.ADD_LEARNER
+        ]
+        assert 0 < len(added) <= 9
+        assert spread(farm.held()) <= 3
 
 
 def test_few_regions_on_few_stores_are_left_alone():
@@ -121,6 +142,38 @@ def test_a_new_leader_of_pd_ends_what_the_old_one_began():
         farm.run(120)
         assert farm.whole()
         assert not farm.refused
+
+
+def test_a_new_leader_of_pd_does_not_act_on_where_leaders_once_were():
+    """What lasts says of most regions that store 1 leads them."""
+    farm = Farm(3, 12, balance_regions=False)
+    farm.run(100)
+    moves = farm.moves
+    assert moves > 0
+    for _ in range(3):
+        farm.lead()
+        farm.run(20)
+    assert farm.moves == moves
+
+
+def test_a_joint_change_is_left_even_if_the_leader_is_on_its_way_out():
+    farm = Farm(4, 2, **NO_BALANCE)
+    farm.run(2)
+    region = farm.regions[100]
+    roles = (PeerRole.DEMOTING_VOTER, PeerRole.VOTER, PeerRole.VOTER, PeerRole.INCOMING_VOTER)
+    peers = (*region.peers, Peer(farm.take(1), 4))
+    farm.regions[100] = msgspec.structs.replace(
+        region,
+        epoch=Epoch(4, 1),
+        peers=tuple(
+            msgspec.structs.replace(peer, role=role)
+            for peer, role in zip(peers, roles, strict=True)
+        ),
+    )
+    farm.run(20)
+    assert farm.whole()
+    assert farm.leaders[100] != 1
+    assert not farm.refused
 
 
 def test_a_new_leader_of_pd_replaces_nobody_whom_it_has_not_heard_yet():
@@ -331,6 +384,15 @@ def test_what_has_become_impossible_ends_it(farm):
     )
     assert told(farm) is None
     assert farm.cluster.operators.ended == {"test:stale": 1}
+
+
+def test_the_death_of_its_target_ends_it(farm):
+    new = Peer(farm.take(1), 4, PeerRole.LEARNER)
+    farm.alive.discard(4)
+    farm.run(55)
+    assert add(farm, AddLearner(new), Promote(4))
+    farm.run(10)
+    assert farm.cluster.operators.ended["test:stale"] == 1
 
 
 def test_time_runs_out(farm):

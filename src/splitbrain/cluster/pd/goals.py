@@ -92,8 +92,10 @@ class AddLearner(msgspec.Struct, frozen=True):
         there = info.region.peer_on(self.peer.store_id)
         return int(there is not None and there.id == self.peer.id)
 
-    def step(self, info: RegionInfo) -> Step:
-        """What to tell the leader."""
+    def step(self, info: RegionInfo) -> Step | None:
+        """What to tell the leader; nothing once it is there and has only to catch up."""
+        if self.conf_changes(info):
+            return None
         peer = msgspec.structs.replace(self.peer, role=PeerRole.LEARNER)
         return StepChangePeers((PeerChange(ADD_LEARNER, peer),))
 

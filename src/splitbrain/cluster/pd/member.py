@@ -194,8 +194,6 @@ class Member:
 
     def _apply(self, raft: Raft, entries: Sequence[Entry]) -> None:
         for entry in entries:
-            if entry.index <= raft.applied_index:
-                continue  # a snapshot was installed meanwhile
             command, outcome = None, None
             if entry.kind is EntryKind.NORMAL:
                 command = decode_command(entry.data)
