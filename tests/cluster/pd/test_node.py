@@ -124,6 +124,8 @@ def test_a_successor_applies_all_before_it_serves(pd_world):
     world.wall_offset_ns[old] = 60_000_000_000
     for number in range(5):
         world.ask(old, pd_gc.UpdateGcSafePoint(number))
+    for _ in range(2):  # all that the present bound allows
+        world.ask(old, pd.Tso(pd_types.MAX_LOGICAL))
     token = world.ask(old, pd.Tso())
     send = world._send
 

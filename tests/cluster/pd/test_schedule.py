@@ -10,6 +10,7 @@ import pytest
 from splitbrain.cluster.messages.pd import ScatterRegion
 from splitbrain.cluster.messages.pd_errors import PdRegionNotFound
 from splitbrain.cluster.messages.pd_types import (
+    DownPeer,
     PeerChangeKind,
     StepChangePeers,
     StepTransferLeader,
@@ -148,6 +149,10 @@ def test_a_new_leader_of_pd_does_not_act_on_where_leaders_once_were():
     """What lasts says of most regions that store 1 leads them."""
     farm = Farm(3, 12, balance_regions=False)
     farm.run(100)
+    for region_id, leader in farm.leaders.items():
+        farm.leaders[region_id] = leader % 3 + 1
+        farm.terms[region_id] += 1
+    farm.run(20)
     moves = farm.moves
     assert moves > 0
     for _ in range(3):
@@ -309,6 +314,22 @@ def test_after_bad_weather_all_is_whole_and_still(seed):
 @pytest.mark.parametrize("seed", range(2, 30))
 def test_after_any_weather_all_is_whole_and_still(seed):
     weather(seed)
+
+
+def test_nobody_leads_who_is_late_or_not_heard_or_evicted():
+    farm = Farm(4, 1, **NO_BALANCE)
+    farm.run(2)
+    region = farm.regions[100]
+    one, two, three = region.peers
+    view = farm.cluster.view(farm.now_ns, farm.take)
+    assert view.best_leader(RegionInfo(region, one)) == 2
+    assert view.best_leader(RegionInfo(region, one, pending=(two,))) == 3
+    assert view.best_leader(RegionInfo(region, one, down=(DownPeer(two),))) == 3
+    assert view.best_leader(RegionInfo(region, one), [2, 3]) is None
+    farm.cluster.evicting = frozenset({2})
+    view = farm.cluster.view(farm.now_ns, farm.take)
+    assert view.best_leader(RegionInfo(region, one)) == 3
+    assert view.best_leader(RegionInfo(region, three)) == 1
 
 
 # -- operators alone ---------------------------------------------------------------------------------
