@@ -350,8 +350,10 @@ class Actor:
                     txn.outcome = "unknown"
                 return False
             if reply.errors:
-                if isinstance(reply.errors[0], Locked | Abort) and txn.chooses:
-                    txn.outcome = "unknown"  # another copy of it may still find the key free
+                # Another copy may still find the key free; and of one that was sent twice, the
+                # first may have done all, and what it only checked has changed since.
+                if isinstance(reply.errors[0], Locked | Abort) or txn.absent:
+                    txn.outcome = "unknown" if txn.chooses else "open"
                 return False
             asynchronous = asynchronous and reply.min_commit_ts != 0
             least = max(least, reply.min_commit_ts)

@@ -333,8 +333,8 @@ class World:
         if before is not None and before != entry:
             raise Broken("I2", f"{entry} over {before} at {key!r} {commit_ts}")
         other = decode_record(old) if old is not None else record
-        told = record.has_overlapped_rollback and not other.is_commit
-        if other.start_ts != record.start_ts and not told:
+        told = record.has_overlapped_rollback or not other.protected
+        if other.start_ts != record.start_ts and (other.is_commit or not told):
             raise Broken("I2", f"{record} over {other}")
         if before is None:
             self.committed_at.setdefault(key, []).append(commit_ts)
