@@ -9,9 +9,6 @@ from typing import Any
 
 import pytest
 
-from splitbrain.cluster import messages as m
-from splitbrain.cluster.node import SERVES
-
 from .conftest import ForeignError
 
 pytestmark = [pytest.mark.processes, pytest.mark.interop]
@@ -19,9 +16,6 @@ pytestmark = [pytest.mark.processes, pytest.mark.interop]
 T_S = 3.0  # the election timeout at scale 1
 PATIENCE_S = 5 * T_S
 BOTH = pytest.mark.parametrize("name", ["rust", "python"])
-BATCHES = pytest.mark.skipif(
-    m.RawBatchPut not in SERVES, reason="this tree's stores serve single keys only"
-)
 
 
 def run(
@@ -83,7 +77,6 @@ def test_scans(cluster: Any, foreign: Any, name: str) -> None:
     run(cluster, foreign, name, body)
 
 
-@BATCHES
 @BOTH
 def test_batches(cluster: Any, foreign: Any, name: str) -> None:
     async def body(call: Any, _: str) -> None:

@@ -35,13 +35,12 @@ import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 
 from splitbrain.cluster.config import StoreConfig
 from splitbrain.cluster.factory import build_store
-from splitbrain.cluster.messages import Request
 from splitbrain.cluster.rpc.names import Names
 from splitbrain.cluster.rpc.pd import StaticPd
 from splitbrain.cluster.rpc.server import Server
@@ -59,13 +58,9 @@ __all__ = [
     "EXIT_MALFORMED",
     "EXIT_PERMISSION",
     "EXIT_PORT",
-    "SERVES",
     "NodeConfig",
     "main",
 ]
-
-SERVES = get_args(Request)
-"""Kinds of clients' requests that a store takes."""
 
 EXIT_MALFORMED = 2
 EXIT_DISK = 74
@@ -139,9 +134,7 @@ class Node:
         self._shell: Shell = build_store(store, self._env)
         names = Names(store.nodes, config.addresses)
         pd = StaticPd(store.node, names, self._leader)
-        self._server = Server(
-            config.listen, names, self._transport, pd, config.cluster_id, serves=SERVES
-        )
+        self._server = Server(config.listen, names, self._transport, pd, config.cluster_id)
         self._control: ControlServer | None = None
         if config.control:
             verbs = Verbs(self._env, self._transport)

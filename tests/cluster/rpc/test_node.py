@@ -116,6 +116,20 @@ def test_a_tikv_stub_is_served_by_protobuf(cluster: Any) -> None:
             leader, "/tikvpb.Tikv/RawCompareAndSwap", swap, kvrpcpb.RawCASResponse
         )
         assert (answer.succeed, answer.previous_value) == (True, b"v")
+        pairs = [kvrpcpb.KvPair(key=b"%d" % one, value=b"v") for one in range(3)]
+        puts = kvrpcpb.RawBatchPutRequest(context=context, pairs=pairs)
+        answer = await call(
+            leader, "/tikvpb.Tikv/RawBatchPut", puts, kvrpcpb.RawBatchPutResponse
+        )
+        assert answer == kvrpcpb.RawBatchPutResponse()
+        keys = kvrpcpb.RawBatchGetRequest(context=context, keys=[b"2", b"none", b"0"])
+        answer = await call(
+            leader, "/tikvpb.Tikv/RawBatchGet", keys, kvrpcpb.RawBatchGetResponse
+        )
+        assert [pair.key for pair in answer.pairs] == [b"2", b"0"]
+        begun = kvrpcpb.GetRequest(context=context, key=b"k", version=1)
+        answer = await call(leader, "/tikvpb.Tikv/KvGet", begun, kvrpcpb.GetResponse)
+        assert "mode raw" in answer.error.abort
 
     asyncio.run(main())
 
