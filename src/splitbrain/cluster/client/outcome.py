@@ -28,6 +28,7 @@ real TiKV also says them when it does not know; for one, ``trust_refusals=False`
 from __future__ import annotations
 
 import enum
+from typing import Any, get_args
 
 import msgspec
 
@@ -40,19 +41,48 @@ from splitbrain.cluster.messages import (
     MismatchMode,
     NotLeader,
     PeerNotMatch,
+    RawBatchGet,
+    RawBatchScan,
     RawGet,
     RawScan,
     ReadIndexNotReady,
     RegionNotFound,
     RegionNotInitialized,
-    Request,
     ServerIsBusy,
     StaleCommand,
     StoreNotMatch,
 )
-from splitbrain.cluster.store.replies import REPLY
+from splitbrain.cluster.messages.raw import (
+    RawAnswer,
+    RawBatchAnswer,
+    RawBatchRequest,
+    RawRequest,
+)
+from splitbrain.cluster.messages.txn import (
+    BatchGet,
+    Get,
+    Scan,
+    ScanLock,
+    TxnAnswer,
+    TxnRequest,
+)
 
-__all__ = ["End", "Fate", "is_write", "judge"]
+__all__ = ["REPLIES", "End", "Fate", "is_write", "judge", "region_error"]
+
+REPLIES: dict[type, type] = {
+    request: reply
+    for asked, answered in (
+        (RawRequest, RawAnswer),
+        (RawBatchRequest, RawBatchAnswer),
+        (TxnRequest, TxnAnswer),
+    )
+    for request, reply in zip(get_args(asked), get_args(answered), strict=True)
+}
+"""The kind of answer to each kind of request."""
+
+assert all(reply.__name__ == f"{asked.__name__}Reply" for asked, reply in REPLIES.items())
+
+_READS = (RawGet, RawScan, RawBatchGet, RawBatchScan, Get, BatchGet, Scan, ScanLock)
 
 
 class Fate(enum.Enum):
@@ -104,16 +134,26 @@ _CODES: dict[type, tuple[Fate, str, bool]] = {
 _UNSURE_ELSEWHERE = (StaleCommand, RegionNotFound)
 
 
-def is_write(request: Request) -> bool:
+def is_write(request: Any) -> bool:
     """May the request change anything?"""
-    return not isinstance(request, (RawGet, RawScan))
+    return not isinstance(request, _READS)
 
 
-def judge(request: Request, answer: object, *, trust_refusals: bool = True) -> End:
-    """What ``answer`` (or the exception in its place) says of ``request``'s fate."""
+def region_error(answer: Any) -> object:
+    """Why an answer is none, or None."""
+    raw = not hasattr(answer, "region_error")
+    return getattr(answer, "error" if raw else "region_error", None)
+
+
+def judge(request: Any, answer: object, *, trust_refusals: bool = True) -> End:
+    """What ``answer`` (or the exception in its place) says of ``request``'s fate.
+
+    DONE says that the store has dealt with it.  Of a transactional request it may still have said
+    no: by an error of a key, which is for the caller to read.
+    """
     cause: object = answer
-    if type(answer) is REPLY[type(request)]:
-        cause = getattr(answer, "error", None)
+    if type(answer) is REPLIES[type(request)]:
+        cause = region_error(answer)
         if cause is None:
             return End(Fate.DONE)
     fate, code, moved = _look_up(cause)

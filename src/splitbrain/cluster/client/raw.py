@@ -14,24 +14,36 @@ certainly did not), it raises ``Undetermined`` (nobody knows).  ``outcome`` has 
     timeout                    a read got no answer until the deadline
     too-late                   the deadline was over before the first attempt
     too-large, mismatch-mode   refused for good
+    no-region, no-pd ...       nobody could say where the key is
 
 Codes of ``Undetermined``: ``timeout``, ``connection-lost``, ``undetermined-result`` ...: the end of
-the one attempt that may have taken effect.
+the one attempt that may have taken effect; ``partial``: of a batch over several regions one part is
+done, and another certainly not.
+
+With ``access`` the session finds the region of each key; without, it speaks of the one region over
+all stores with which a cluster begins.  A scan over several regions is not of one moment, a batch
+over several not atomic: each region's part is.
 
 A subclass may override ``_unknown_write``; so is the seeded bug timeout-is-fail made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import msgspec
 
+from splitbrain.cluster.client.access import Access
+from splitbrain.cluster.client.backoff import OutOfPatience
 from splitbrain.cluster.client.outcome import End, Fate, is_write, judge
-from splitbrain.cluster.client.route import Backoff, Prefer, Route
+from splitbrain.cluster.client.route import Backoff, Prefer
+from splitbrain.cluster.client.where import AnyRegion, OneRegion
 from splitbrain.cluster.messages import (
-    Answer,
+    RawBatchDelete,
+    RawBatchGet,
+    RawBatchGetReply,
+    RawBatchPut,
     RawCas,
     RawCasReply,
     RawDelete,
@@ -40,7 +52,6 @@ from splitbrain.cluster.messages import (
     RawPut,
     RawScan,
     RawScanReply,
-    Request,
 )
 from splitbrain.env import Caller, Pacer
 from splitbrain.env.random import Stream
@@ -91,13 +102,19 @@ class RawClient:
         *,
         node: str,
         options: Options = Options(),  # noqa: B008 - frozen
+        access: Access | None = None,
     ) -> None:
         self._caller = caller
         self._pacer = pacer
         self._stream = stream
         self._options = options
         forget_s = options.op_timeout_s / 2 if options.forget_s is None else options.forget_s
-        self._route = Route(nodes, node, prefer=options.prefer, forget_ns=int(forget_s * 1e9))
+        forget_ns = int(forget_s * 1e9)
+        self._where: OneRegion | AnyRegion
+        if access is None:
+            self._where = OneRegion(nodes, node, options.prefer, forget_ns)
+        else:
+            self._where = AnyRegion(access, nodes, node, options.prefer, forget_ns)
         self.attempts = 0
         self.probes: dict[str, int] = {}
 
@@ -123,44 +140,127 @@ class RawClient:
             raise Definite("cas-mismatch", observed=answer.previous)
 
     async def scan(
-        self, start: bytes, end: bytes = b"", *, limit: int = 256
+        self,
+        start: bytes,
+        end: bytes = b"",
+        *,
+        limit: int = 256,
+        reverse: bool = False,
+        key_only: bool = False,
     ) -> tuple[tuple[bytes, bytes], ...]:
-        """Up to ``limit`` pairs of [start, end) in order; empty ``end``: no upper bound."""
-        answer = await self._do(RawScan(start, end, limit))
-        assert isinstance(answer, RawScanReply)
-        return answer.pairs
+        """Up to ``limit`` pairs of [start, end) in order; empty ``end``: no upper bound.
+
+        With ``reverse``: from ``start`` (not included; empty: unbounded) down to ``end`` (included).
+        """
+        pairs: list[tuple[bytes, bytes]] = []
+        while True:
+            left = limit - len(pairs)
+            answer = await self._do(
+                RawScan(start, end, left, reverse=reverse, key_only=key_only)
+            )
+            assert isinstance(answer, RawScanReply)
+            pairs += answer.pairs
+            edge = self._where.edge(end, reverse=reverse)
+            if edge is None or len(pairs) >= limit:
+                return tuple(pairs)
+            start = edge
+
+    async def batch_get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Values of those keys that are there."""
+        found: dict[bytes, bytes] = {}
+        left = sorted(set(keys))
+        while left:
+            answer, done = await self._do_batch(left, lambda part: RawBatchGet(tuple(part)))
+            assert isinstance(answer, RawBatchGetReply)
+            found.update(answer.pairs)
+            left = left[done:]
+        return {key: found[key] for key in keys if key in found}
+
+    async def batch_put(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        """Set several keys; of two values for one key the last counts."""
+        values = dict(pairs)
+        await self._write_batch(
+            list(values), lambda part: RawBatchPut(tuple((key, values[key]) for key in part))
+        )
+
+    async def batch_delete(self, keys: Sequence[bytes]) -> None:
+        """Remove several keys."""
+        await self._write_batch(keys, lambda part: RawBatchDelete(tuple(part)))
 
     async def close(self) -> None:
         """End the session."""
         await self._caller.close()
 
-    async def _do(self, request: Request) -> Answer:
-        """Attempt until done, refused, unknown, or too late."""
-        options, pacer = self._options, self._pacer
+    # -- parts of a batch ----------------------------------------------------------------------
+
+    async def _write_batch(
+        self, keys: Sequence[bytes], make: Callable[[Sequence[bytes]], Any]
+    ) -> None:
+        left, begun = sorted(set(keys)), False
+        while left:
+            try:
+                _, done = await self._do_batch(left, make)
+            except Definite as error:
+                if begun:
+                    raise Undetermined("partial", str(error)) from error
+                raise
+            left, begun = left[done:], True
+
+    async def _do_batch(
+        self, keys: Sequence[bytes], make: Callable[[Sequence[bytes]], Any]
+    ) -> tuple[Any, int]:
+        """Do what the first key's region has of the sorted ``keys``; how many that were."""
+        part: Sequence[bytes] = ()
+
+        def request() -> Any:
+            nonlocal part
+            part = self._where.reach(keys)
+            return make(part)
+
+        answer = await self._do(make(keys), request)
+        return answer, len(part)
+
+    # -- one operation of one region -----------------------------------------------------------
+
+    async def _do(self, request: Any, remake: Callable[[], Any] | None = None) -> Any:
+        """Attempt until done, refused, unknown, or too late.
+
+        ``remake`` makes the request anew whenever its region has been looked up.
+        """
+        options, pacer, where = self._options, self._pacer, self._where
         backoff = Backoff(
             self._stream, base_s=options.backoff_base_s, cap_s=options.backoff_cap_s
         )
         start_ns = pacer.monotonic_ns()
         deadline_ns = start_ns + int(options.op_timeout_s * 1e9)
-        node, last, redirects = self._route.first(start_ns), "too-late", 0
+        node, last, redirects = "", "too-late", 0
         # A write that has hardly any time left would most likely end unknown: better a clear no.
         least_ns = int(options.op_timeout_s * 1e9) // 40 if is_write(request) else 0
         while (left_ns := deadline_ns - pacer.monotonic_ns()) > least_ns:
-            answer = await self._attempt(node, request, left_ns / 1e9)
+            if not node:
+                node = await self._find(request, left_ns / 1e9)
+                left_ns = deadline_ns - pacer.monotonic_ns()
+                if left_ns <= least_ns:
+                    break
+                if remake is not None:
+                    request = remake()
+            answer = await self._attempt(node, where.stamped(request, node), left_ns / 1e9)
             end = judge(request, answer, trust_refusals=options.trust_refusals)
             now_ns = pacer.monotonic_ns()
             if end.fate is Fate.DONE:
-                self._route.answered(node, now_ns)
-                return answer  # type: ignore[return-value]  # judged: of the request's kind
+                where.route.answered(node, now_ns)
+                return answer
             if end.fate is Fate.UNKNOWN:
-                self._route.lost(node, now_ns)
+                where.route.lost(node, now_ns)
                 self._unknown_write(end)
             if end.fate is Fate.REFUSED:
                 raise Definite(end.code, f"by {node}")
             last = end.code
             before = node
-            if end.moved:
-                node = self._route.next(node, end.leader, now_ns)
+            if where.moved(answer, node):
+                node = ""
+            elif end.moved:
+                node = where.route.next(node, end.leader, now_ns)
             # A named leader is asked at once, but stores that name each other are not a race track.
             redirects = redirects + 1 if end.leader == node != before else 0
             if not 1 <= redirects <= 2:
@@ -168,7 +268,15 @@ class RawClient:
                 await pacer.sleep(max(0.0, min(backoff.next_s(), left_s)))
         raise Definite(last, f"no success within {options.op_timeout_s:g} s, last node {node}")
 
-    async def _attempt(self, node: str, request: Request, left_s: float) -> object:
+    async def _find(self, request: Any, left_s: float) -> str:
+        """Where the first attempt goes."""
+        try:
+            await self._where.find(request, left_s)
+        except OutOfPatience as error:
+            raise Definite(error.code, "its region was not found") from None
+        return self._where.route.first(self._pacer.monotonic_ns())
+
+    async def _attempt(self, node: str, request: Any, left_s: float) -> object:
         """One request; its answer, or the exception that came in its place."""
         timeout_s = left_s
         if not is_write(request):
