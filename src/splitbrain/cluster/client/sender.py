@@ -103,6 +103,7 @@ class _Turn:
         self.doubt = doubt
         self.tried: set[int] = set()
         self.redirects = 0
+        self.code = "no-leader"
 
 
 class Sender:
@@ -110,6 +111,7 @@ class Sender:
 
     Attributes:
         attempts: requests sent so far, by the store's node.
+        rpc_timeout_s: longest wait for one answer.
     """
 
     def __init__(
@@ -126,7 +128,7 @@ class Sender:
         self._breakers = breakers
         self._options = options
         limit_s = options.rpc_timeout_s
-        self._rpc_timeout_s = options.op_timeout_s / 4 if limit_s is None else limit_s
+        self.rpc_timeout_s = options.op_timeout_s / 4 if limit_s is None else limit_s
         self._turns = 0
         self.attempts: dict[str, int] = {}
 
@@ -149,7 +151,7 @@ class Sender:
         self._turns += 1
         turn = _Turn(place, read_from, doubt or Doubt())
         while True:
-            patience.left_s("no-leader")
+            patience.left_s(turn.code)
             peer, store = self._choose(turn)
             if peer is None or store is None:
                 await self._all_tried(turn, patience)
@@ -161,6 +163,7 @@ class Sender:
                 return answer
             if end.fate is Fate.REFUSED:
                 raise Definite(end.code, f"by {store.node}")
+            turn.code = end.code
             await self._react(answer, end, turn, peer, patience)
 
     # -- one attempt -------------------------------------------------------------------------
@@ -186,7 +189,7 @@ class Sender:
     async def _all_tried(self, turn: _Turn, patience: Patience) -> NoReturn:
         """Nobody is left to ask: PD may know better."""
         self._cache.drop(turn.place)
-        await patience.pause("rpc", "no-leader")
+        await patience.pause("rpc", turn.code)
         raise Moved
 
     async def _attempt(
@@ -204,7 +207,7 @@ class Sender:
             is_retry=request.context.is_retry or turn.doubt.ever,
         )
         stamped = msgspec.structs.replace(request, context=context)
-        timeout_s = min(self._rpc_timeout_s, patience.left_s("no-leader"))
+        timeout_s = min(self.rpc_timeout_s, patience.left_s(turn.code))
         breaker = self._breakers.of(peer.store_id)
         breaker.sent()
         self.attempts[store.node] = self.attempts.get(store.node, 0) + 1
