@@ -11,6 +11,8 @@ from splitbrain.errors import Definite, Undetermined
 
 __all__ = ["Background"]
 
+_NOBODYS = (Definite, Undetermined, OutOfPatience)
+
 
 class Background:
     """Tasks whose failure is nobody's: whoever meets what they left will do it again."""
@@ -20,16 +22,17 @@ class Background:
 
     def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
         """Let ``work`` run to its end."""
-        task = asyncio.create_task(self._run(work))
+        # The coroutine itself is the task: wrapped, it would never be awaited if cancelled early.
+        task: asyncio.Task[None] = asyncio.create_task(work)
         self._tasks[task] = None
-        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+        task.add_done_callback(self._ended)
         return task
 
-    async def _run(self, work: Coroutine[Any, Any, Any]) -> None:
-        try:
-            await work
-        except (Definite, Undetermined, OutOfPatience):
-            return
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(task, None)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, _NOBODYS):
+            raise error
 
     async def idle(self) -> None:
         """Wait until nothing is left to do."""
