@@ -280,10 +280,10 @@ class Bank:
 
     def judge(self) -> None:
         model = Model(self.cluster.commits)
+        self.judge_lists(model)
         for record in self.records:
             self.judge_one(record, model)
         model.sums()
-        self.judge_lists(model)
         self.judge_updates(model)
         self.judge_time(model)
 
