@@ -357,6 +357,10 @@ def test_control(founded):
         with pytest.raises(ValueError, match=verb):
             founded.stores[founded.leader()].control(verb, arguments)
     founded.run_ms(3000)
+    leader = founded.leader()
+    other = next(name for name in founded.nodes if name != leader)
+    with pytest.raises(ValueError, match=f"but {leader}; ask there"):
+        founded.stores[other].control("regions", {})
     for name in founded.nodes:
         founded.stores[name].control("compact", {})
     assert len(founded.digests()) == 1
