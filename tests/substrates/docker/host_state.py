@@ -11,8 +11,9 @@ import re
 import shutil
 import subprocess
 import time
+import weakref
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import docker.errors
 
@@ -107,7 +108,7 @@ class Made:
         told = read_link(str(link))
         self.label, self.journal = told.label, told.journal
         self.pids: set[tuple[int, int]] = set()
-        self.namespaces: dict[str, IO[bytes]] = {}
+        self.namespaces: dict[str, int] = {}
         """Held open, so that the kernel gives none of their numbers to somebody else's."""
         self.containers: set[str] = set()
         self.networks: set[str] = set()
@@ -134,8 +135,9 @@ class Made:
                 try:
                     name = os.readlink(place)
                     if name != own and name not in self.namespaces:
-                        held = Path(place).open("rb")
-                        self.namespaces[f"net:[{os.fstat(held.fileno()).st_ino}]"] = held
+                        held = os.open(place, os.O_RDONLY)
+                        weakref.finalize(self, os.close, held)
+                        self.namespaces[f"net:[{os.fstat(held).st_ino}]"] = held
                 except OSError:
                     continue
         self.namespaces.pop(own, None)
