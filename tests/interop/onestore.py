@@ -35,7 +35,6 @@ class OneStore:
     def __init__(self) -> None:
         self.addresses = {"n1": f"127.0.0.1:{find_port()}"}
         self.state = Columns()
-        self.seen: dict[str, int] = {}
         self._rules = Mvcc()
         self._memory = Memory()
         self._graph = WaitGraph()
@@ -59,8 +58,6 @@ class OneStore:
         return self._last_ts
 
     def _receive(self, sender: str, request: Any) -> None:
-        name = type(request).__name__
-        self.seen[name] = self.seen.get(name, 0) + 1
         if isinstance(request, pd.Tso):
             last = self.timestamps(request.count)
             answer: Any = pd.TsoReply(last >> 18, last & (1 << 18) - 1, request.count)

@@ -28,10 +28,22 @@ def find_port() -> int:
 
 
 class Cluster:
-    """Store processes on loopback; each is ended by its pid."""
+    """Store processes on loopback; each is ended by its pid.
 
-    def __init__(self, directory: Path, size: int = 3) -> None:
+    Args:
+        directory: for configurations, data and logs.
+        size: how many.
+        program: python's arguments before that of the configuration.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        size: int = 3,
+        program: tuple[str, ...] = ("-m", "splitbrain.cluster.node"),
+    ) -> None:
         self.directory = directory
+        self._program = program
         self._sockets = tempfile.TemporaryDirectory(prefix="sb")
         self.nodes = tuple(f"n{number}" for number in range(1, size + 1))
         self.addresses = {node: f"127.0.0.1:{find_port()}" for node in self.nodes}
@@ -57,7 +69,7 @@ class Cluster:
         path.write_text(json.dumps(self.config(node, **more)))
         with open(self.directory / f"{node}.log", "ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "splitbrain.cluster.node", str(path)],
+                [sys.executable, *self._program, str(path)],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
