@@ -65,8 +65,9 @@ def control(
     if verb not in VERBS:
         raise ValueError(f"unknown verb {verb!r}; known: {', '.join(VERBS)}")
     if cluster is None:
+        leader = raft.leader or "nobody that it knows"
         raise ValueError(
-            f"{verb}: {config.node} does not lead the placement driver; ask another"
+            f"{verb}: {config.node} does not lead the placement driver, but {leader}; ask there"
         )
     if verb == "regions":
         return {"regions": [msgspec.to_builtins(info.placed()) for info in cluster.regions]}
