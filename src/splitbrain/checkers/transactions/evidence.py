@@ -136,7 +136,6 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         region: its id; ``start`` and ``end`` its range, end "" unbounded.
-        voters: how many replicas decide.
         applied: the index that it has applied.
         fresh: it had applied all that was committed when it was asked (it leads, or asked the leader).
         safe_point: what is older may have been collected.
@@ -146,7 +145,6 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     region: int = 1
     start: str = ""
     end: str = ""
-    voters: int = 1
     applied: int = 0
     fresh: bool = False
     safe_point: int = 0
