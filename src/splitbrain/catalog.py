@@ -94,6 +94,23 @@ OWN_CHECKERS = frozenset({"node-crash", "earned", "availability", "unhandled", "
 """Checkers that judge every run, beside those of its workload."""
 
 
+_ON_TRANSACTIONS = {
+    "append": "txn_micros:append",
+    "wr": "txn_micros:wr",
+    "txn-kv": "txn_micros:txn_kv",
+    "bank": "bank:bank",
+    "long-fork": "long_fork:long_fork",
+    "monotonic": "monotonic:monotonic",
+    "write-skew": "write_skew:write_skew",
+    "snapshot-reads": "snapshots:snapshot_reads",
+    "versioned": "snapshots:versioned",
+    "lock": "lock:lock",
+    "queue": "queue:queue",
+    "txn-set": "txn_set:txn_set",
+}
+"""Workloads of the vocabulary ``txn``."""
+
+
 def builtin() -> Catalog:
     """What splitbrain ships."""
     from splitbrain.cluster.config import KNOBS
@@ -107,6 +124,10 @@ def builtin() -> Catalog:
             "kv": _lazy("splitbrain.workloads.kv:kv"),
             "set": _lazy("splitbrain.workloads.set:set_workload"),
             "unique-ids": _lazy("splitbrain.workloads.unique_ids:unique_ids"),
+            **{
+                name: _lazy(f"splitbrain.workloads.{path}")
+                for name, path in _ON_TRANSACTIONS.items()
+            },
         },
         systems={"minitikv": _lazy("splitbrain.systems.minitikv:Minitikv")},
         substrates={
@@ -143,7 +164,8 @@ def resolve(spec: TestSpec, catalog: Catalog) -> Test:
     Raises:
         UnknownName: a workload, system, substrate, fault, bug or option that nobody knows.
         RequestError: names that do not fit together.
-        Unsupported: a fault that the substrate cannot inject, or that the testbed is too small for.
+        Unsupported: a workload whose vocabulary the system does not offer, or a fault that the
+            substrate cannot inject, or that the testbed is too small for.
     """
     _check_numbers(spec)
     for name in spec.options:
@@ -153,7 +175,7 @@ def resolve(spec: TestSpec, catalog: Catalog) -> Test:
     workload = make_workload(spec, catalog)
     system = make_system(spec, catalog)
     if workload.vocabulary not in system.vocabularies:
-        raise RequestError(
+        raise Unsupported(
             f"workload {spec.workload!r} needs the vocabulary {workload.vocabulary!r}, which "
             f"{spec.system} does not offer"
         )
