@@ -40,54 +40,71 @@ OPTIONS: Mapping[str, Any] = {
 share of reads."""
 
 
-def bank(spec: TestSpec) -> Workload:
-    """The workload for one test."""
-    option = {**OPTIONS, **spec.options}
-    accounts, opening = int(option["accounts"]), int(option["opening"])
-    overdraft, reads = bool(option["overdraft"]), float(option["read-share"])
-    names = [f"bank-{number:08d}" for number in range(accounts)]
+class _Bank:
+    """The accounts, and what is done with them in one session."""
 
-    async def act(session: Transactions, op: Op, foot: Footprint) -> Any:
-        options = options_of(option, op)
-        locking = options.mode == "pessimistic" and bool(option["locking-reads"])
+    def __init__(self, option: Mapping[str, Any]) -> None:
+        self.option = option
+        self.opening = int(option["opening"])
+        self.overdraft = bool(option["overdraft"])
+        self.names = [f"bank-{number:08d}" for number in range(int(option["accounts"]))]
 
-        async def balance(txn: Txn, number: int) -> int:
-            held = await read(txn, names[number], locking=locking)
-            return opening if held is None else int(held)
+    async def act(self, session: Transactions, op: Op, foot: Footprint) -> Any:
+        """One operation."""
+        options = options_of(self.option, op)
+        locking = options.mode == "pessimistic" and bool(self.option["locking-reads"])
 
         async def transfer(txn: Txn) -> Any:
-            source, target = op.value["from"], op.value["to"]
-            amount = op.value["amount"]
-            left = await balance(txn, source) - amount
-            if left < 0 and not overdraft:
-                raise Definite("overdraft", f"account {source} holds {left + amount}")
-            more = await balance(txn, target) + amount
-            await txn.put(names[source], left)
-            await txn.put(names[target], more)
-            return op.value
+            return await self._transfer(txn, op, locking=locking)
 
         async def read_all(txn: Txn) -> Any:
-            if op.index % 2:
-                held = dict(await txn.scan(names[0], names[-1] + "\0"))
-            else:
-                held = {name: await txn.get(name) for name in names}
-            found = [held.get(name) for name in names]
-            return {str(n): opening if b is None else b for n, b in enumerate(found)}
+            return await self._read_all(txn, scan=bool(op.index % 2))
 
         if op.f not in ("transfer", "read"):
             raise HarnessError(f"a bank has no operation {op.f!r}")
-        return await session.transact(
-            transfer if op.f == "transfer" else read_all, options, foot
-        )
+        body = transfer if op.f == "transfer" else read_all
+        return await session.transact(body, options, foot)
+
+    async def _balance(self, txn: Txn, number: int, *, locking: bool) -> int:
+        held = await read(txn, self.names[number], locking=locking)
+        return self.opening if held is None else int(held)
+
+    async def _transfer(self, txn: Txn, op: Op, *, locking: bool) -> Any:
+        source, target, amount = op.value["from"], op.value["to"], op.value["amount"]
+        left = await self._balance(txn, source, locking=locking) - amount
+        if left < 0 and not self.overdraft:
+            raise Definite("overdraft", f"account {source} holds {left + amount}")
+        more = await self._balance(txn, target, locking=locking) + amount
+        await txn.put(self.names[source], left)
+        await txn.put(self.names[target], more)
+        return op.value
+
+    async def _read_all(self, txn: Txn, *, scan: bool) -> Any:
+        if scan:
+            held = dict(await txn.scan(self.names[0], self.names[-1] + "\0"))
+        else:
+            held = {name: await txn.get(name) for name in self.names}
+        found = [held.get(name) for name in self.names]
+        return {str(n): self.opening if b is None else b for n, b in enumerate(found)}
+
+
+def bank(spec: TestSpec) -> Workload:
+    """The workload for one test."""
+    option = {**OPTIONS, **spec.options}
+    there, reads = _Bank(option), float(option["read-share"])
+    accounts = len(there.names)
 
     def draw(stream: Stream, keys: tuple[int, ...], unique: int) -> tuple[str, Any, Any, int]:
-        if accounts < 2 or stream.random() < reads:
+        if stream.random() < reads:
             return "read", None, None, unique
         source = stream.randrange(accounts)
         target = (source + 1 + stream.randrange(accounts - 1)) % accounts
         value = {"from": source, "to": target, "amount": stream.randint(1, 5)}
         return "transfer", None, value, unique
 
+    checker = BankChecker(
+        accounts, there.opening, negative=there.overdraft, lawful=lawful_losses(option)
+    )
     return Workload(
         name="bank",
         vocabulary="txn",
@@ -97,13 +114,8 @@ def bank(spec: TestSpec) -> Workload:
             keys_of=lambda op: (0,),
             nodes=len(spec.nodes),
         ),
-        client=lambda opener: TxnClient(opener, act),
-        checkers={
-            "bank": BankChecker(
-                accounts, opening, negative=overdraft, lawful=lawful_losses(option)
-            ),
-            **replayed(),
-        },
+        client=lambda opener: TxnClient(opener, there.act),
+        checkers={"bank": checker, **replayed()},
         functions=("transfer", "read"),
         answers=ANSWERS | {"overdraft"},
     )
