@@ -41,6 +41,7 @@ KNOBS: Mapping[str, str] = {
     "assertions-off": "Raft assertions that must not stop a node, joined by commas",
     "max-pending": "requests that a store holds at once before it says that it is busy",
     "max-entry-bytes": "largest write",
+    "split-keys": "stored keys of a region above which it asks PD for a split; 0: never",
 }
 """Options of a store by their command-line name: what they do."""
 
@@ -50,6 +51,7 @@ _LEAST: Mapping[str, float] = {
     "max_pending": 1,
     "snapshot_every": 1,
     "snapshot_tail": 0,
+    "split_keys": 0,
     "slow_apply_ms": 0,
     "slow_commit_ms": 0,
 }
@@ -78,6 +80,9 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         lease_s: how long a confirmed heartbeat allows local reads, before scaling.
         ticks_per_election: at least 30, so that a tick is at most 1/30 of the timeout.
         mode: ``raw`` or ``txn``; a request of the other kind gets MismatchMode.
+        pd: names of the members of the placement driver; without any nothing is sent.
+        store_heartbeat_s: between a store's heartbeats to PD, before scaling.
+        region_heartbeat_s: between those of a region when nothing changes, before scaling.
         first_stores: which stores hold the first region at the beginning; empty: all.
         bugs: seeded bugs, by name.
         election_timeouts: node (or ``*``) -> fixed timeout in units of T, at least 1.
@@ -93,6 +98,10 @@ class StoreConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     ticks_per_election: int = 30
     mode: str = "raw"
     first_stores: tuple[str, ...] = ()
+    pd: tuple[str, ...] = ()
+    store_heartbeat_s: float = 1.0
+    region_heartbeat_s: float = 6.0
+    split_keys: int = 0
     bugs: tuple[str, ...] = ()
     lease_reads: bool = False
     entries_per_append: int = 64

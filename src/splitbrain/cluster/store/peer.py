@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -33,6 +34,7 @@ from splitbrain.cluster.messages import (
     UndeterminedResult,
 )
 from splitbrain.cluster.messages.region import Epoch, Region
+from splitbrain.cluster.mvcc.codec import split_version
 from splitbrain.cluster.raft.core import Raft
 from splitbrain.cluster.raft.types import (
     MessageKind,
@@ -41,6 +43,7 @@ from splitbrain.cluster.raft.types import (
     Role,
     SoftState,
 )
+from splitbrain.cluster.storage.columns import Column
 from splitbrain.cluster.storage.logfile import Stored
 from splitbrain.cluster.store.admin import Admin
 from splitbrain.cluster.store.regions import members, unpack_snapshot
@@ -283,6 +286,22 @@ class Peer(Admin):
         if region is not None:
             status["epoch"] = [region.epoch.conf_version, region.epoch.version]
         return status
+
+    def middle_keys(self) -> tuple[bytes, ...]:
+        """Where to cut the region in two parts of as many keys; none if there is no such place.
+
+        Linear in the number of keys.
+        """
+        column = Column.WRITE if self.config.mode == "txn" else Column.RAW
+        half = self.state.count(column) // 2
+        pairs = islice(self.state.scan(column), half, None)
+        key = next((key for key, _ in pairs), b"")
+        if key and column is Column.WRITE:
+            key = split_version(key)[0]
+        region = self.region
+        if region is None or not region.covers(key) or key == region.start:
+            return ()
+        return (key,)
 
     def compact(self) -> int:
         """Take a snapshot now, if anything was applied since the last; its index."""

@@ -28,6 +28,7 @@ from splitbrain.cluster.mvcc.service import Mvcc
 from splitbrain.cluster.raft.core import Raft
 from splitbrain.cluster.storage.logfile import LogFile
 from splitbrain.cluster.store.applier import Applying
+from splitbrain.cluster.store.pdlink import ANSWERS, PdLink
 from splitbrain.cluster.store.peer import Peer
 from splitbrain.cluster.store.proposals import Waiting
 from splitbrain.cluster.store.replies import RAW_REQUESTS, REPLY, Request, refused
@@ -61,6 +62,7 @@ class Store(Routing):
         self._flush_armed = False
         self._outbox: dict[str, list[RegionMessage]] = {}
         self._next_tick_ns = 0
+        self._pd = PdLink(self) if config.pd else None
 
     # -- start -----------------------------------------------------------------------------------
 
@@ -104,6 +106,8 @@ class Store(Routing):
         for peer in list(self.peers.values()):
             peer.tick(now)
             self._woken[peer] = None
+        if self._pd is not None:
+            self._pd.tick(now)
         self.work()
 
     def on_message(self, sender: str, message: Any) -> None:
@@ -117,6 +121,10 @@ class Store(Routing):
                 self.work()
         elif kind in REPLY:
             self._on_request(Waiting(sender, message), message)
+        elif kind in ANSWERS:
+            if self._pd is not None:
+                self._pd.on_answer(message)
+                self.work()
         elif kind is Echo:
             self._send(sender, EchoReply(message.nonce))
         elif kind not in (EchoReply, Probe):
@@ -188,7 +196,9 @@ class Store(Routing):
         self._outbox.setdefault(node, []).append(message)
 
     def changed(self, peer: Applying) -> None:
-        """See :class:`~splitbrain.cluster.store.host.Host`; here nobody else wants to know."""
+        """See :class:`~splitbrain.cluster.store.host.Host`."""
+        if self._pd is not None:
+            self._pd.changed(peer.region_id)
 
     def work(self) -> None:
         """Let all woken peers do their work, then let the messages go."""
@@ -219,6 +229,7 @@ class Store(Routing):
             "syncs": self.file.fsyncs,
             "entries_written": self.file.entries_written,
             "probes": {**self.probes, **self._raft_probes()},
+            **({} if self._pd is None else {"pd": dict(self._pd.status())}),
             "regions": {
                 str(number): {
                     name: value
