@@ -23,13 +23,27 @@ logical.  Keys are the user's own; the store encodes them.  Every reply has ``re
 
 from __future__ import annotations
 
-import enum
 from typing import TypeAlias
 
 import msgspec
 
 from splitbrain.cluster.messages.context import HERE, Context
 from splitbrain.cluster.messages.key_errors import LockInfo, TxnError
+from splitbrain.cluster.messages.mutations import (
+    Action,
+    Assertion,
+    AssertionLevel,
+    Mutation,
+    MutationKind,
+    Pair,
+    PessimisticAction,
+)
+from splitbrain.cluster.messages.pessimistic import (
+    PessimisticLock,
+    PessimisticLockReply,
+    PessimisticRollback,
+    PessimisticRollbackReply,
+)
 from splitbrain.cluster.messages.region_errors import RegionError
 
 __all__ = [
@@ -71,75 +85,6 @@ __all__ = [
     "TxnHeartBeatReply",
     "TxnRequest",
 ]
-
-
-class MutationKind(enum.IntEnum):
-    """What a transaction does to a key; the numbers are kvrpcpb.Op's."""
-
-    PUT = 0
-    DELETE = 1
-    LOCK = 2
-    """Guards the key and leaves it as it is."""
-    INSERT = 4
-    """A put that wants the key to be absent."""
-    CHECK_NOT_EXISTS = 6
-    """Wants the key to be absent, and locks nothing."""
-
-
-class Assertion(enum.IntEnum):
-    """What a mutation takes for granted about its key."""
-
-    NONE = 0
-    EXIST = 1
-    NOT_EXIST = 2
-
-
-class AssertionLevel(enum.IntEnum):
-    """How eagerly assertions are tested."""
-
-    OFF = 0
-    FAST = 1
-    """Where the newest record was read anyway."""
-    STRICT = 2
-
-
-class PessimisticAction(enum.IntEnum):
-    """How a pessimistic transaction's prewrite treats one mutation."""
-
-    SKIP_PESSIMISTIC_CHECK = 0
-    DO_PESSIMISTIC_CHECK = 1
-    """The key must hold this transaction's pessimistic lock."""
-    DO_CONSTRAINT_CHECK = 2
-    """The key was not locked: check it as an optimistic transaction would."""
-
-
-class Action(enum.IntEnum):
-    """What CheckTxnStatus did."""
-
-    NO_ACTION = 0
-    TTL_EXPIRE_ROLLBACK = 1
-    LOCK_NOT_EXIST_ROLLBACK = 2
-    MIN_COMMIT_TS_PUSHED = 3
-    TTL_EXPIRE_PESSIMISTIC_ROLLBACK = 4
-    LOCK_NOT_EXIST_DO_NOTHING = 5
-
-
-class Mutation(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One key of a transaction's writes; ``value`` counts for PUT and INSERT."""
-
-    kind: MutationKind
-    key: bytes
-    value: bytes = b""
-    assertion: Assertion = Assertion.NONE
-
-
-class Pair(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A key, and its value or why it cannot be told."""
-
-    key: bytes
-    value: bytes = b""
-    error: TxnError | None = None
-    commit_ts: int = 0
 
 
 class Get(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
@@ -397,59 +342,6 @@ class TxnHeartBeatReply(msgspec.Struct, frozen=True, tag=True, array_like=True, 
 
     ttl_ms: int = 0
     error: TxnError | None = None
-    region_error: RegionError | None = None
-
-
-class PessimisticLock(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
-    """Lock keys of one region before they are written; all or none.
-
-    Attributes:
-        keys: each with "must be absent".
-        for_update_ts: the keys are locked (and read) as of this.
-        wait_ms: how long to wait for another's lock: < 0 not at all, 0 the store's default.
-        return_values: tell the values, as of for_update_ts.
-        check_existence: tell whether they are there.
-        lock_only_if_exists: leave absent keys unlocked.
-    """
-
-    keys: tuple[tuple[bytes, bool], ...]
-    primary: bytes
-    start_ts: int
-    for_update_ts: int
-    ttl_ms: int = 20_000
-    is_first_lock: bool = False
-    wait_ms: int = 0
-    return_values: bool = False
-    check_existence: bool = False
-    lock_only_if_exists: bool = False
-    min_commit_ts: int = 0
-    context: Context = HERE
-
-
-class PessimisticLockReply(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
-    """``values`` (None: absent) in the order of the keys, if asked; ``found`` likewise."""
-
-    values: tuple[bytes | None, ...] = ()
-    found: tuple[bool, ...] = ()
-    errors: tuple[TxnError, ...] = ()
-    region_error: RegionError | None = None
-
-
-class PessimisticRollback(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
-    """Drop pessimistic locks up to ``for_update_ts``; no keys: all in the region."""
-
-    keys: tuple[bytes, ...]
-    start_ts: int
-    for_update_ts: int
-    context: Context = HERE
-
-
-class PessimisticRollbackReply(
-    msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False
-):
-    """Done, unless an error."""
-
-    errors: tuple[TxnError, ...] = ()
     region_error: RegionError | None = None
 
 
