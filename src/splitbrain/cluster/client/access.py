@@ -10,6 +10,7 @@ another than believed (:class:`~.sender.Moved`), its part is cut up anew.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -25,7 +26,6 @@ from splitbrain.cluster.messages.pd_types import PdRegion
 from splitbrain.cluster.mvcc.codec import decode_key, encode_key
 from splitbrain.env import Caller, Pacer
 from splitbrain.env.random import Stream
-from splitbrain.errors import Definite
 
 __all__ = ["Access", "together"]
 
@@ -118,7 +118,7 @@ class Access:
             found = await look_up()
         except PdFailed as failed:
             if not isinstance(failed.error, PdRegionNotFound):
-                raise Definite("pd-refused", str(failed)) from None
+                raise
             await patience.pause("pd", "no-region")
             return
         self.cache.insert(found.region, found.leader, self.pacer.monotonic_ns())
@@ -139,6 +139,7 @@ class Access:
         read_from: ReadFrom = "leader",
     ) -> Any:
         """Ask the region of ``key``; see :meth:`~.sender.Sender.send`."""
+        moves = 0
         while True:
             place = await self.locate(key, patience)
             try:
@@ -146,7 +147,16 @@ class Access:
                     request, place, patience, doubt=doubt, read_from=read_from
                 )
             except Moved:
-                continue
+                moves += 1
+                await self.after_move(moves, patience)
+
+    async def after_move(self, moves: int, patience: Patience) -> None:
+        """A region has moved for the ``moves``-th time.
+
+        Stores that contradict each other, or PD, are not to be asked in a tight loop.
+        """
+        if moves > 2:
+            await patience.pause("region-miss")
 
     async def groups(
         self, keys: Sequence[bytes], patience: Patience
@@ -173,10 +183,16 @@ class Access:
         """
 
         async def part(place: Place, mine: list[bytes], own: Patience) -> list[T]:
-            try:
-                return [await do(place, mine, own)]
-            except Moved:
-                return await self.by_region(mine, own, do, parallel=parallel)
+            for moves in itertools.count(1):
+                try:
+                    return [await do(place, mine, own)]
+                except Moved:
+                    await self.after_move(moves, own)
+                groups = await self.groups(mine, own)
+                if len(groups) > 1:
+                    return await self.by_region(mine, own, do, parallel=parallel)
+                place = groups[0][0]
+            raise AssertionError("unreachable")
 
         groups = await self.groups(keys, patience)
         if not parallel or len(groups) == 1:

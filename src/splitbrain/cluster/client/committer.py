@@ -20,6 +20,7 @@ Seams for seeded bugs: ``_second_phase``, ``_take_commit_ts``, ``_prewrite_phase
 
 from __future__ import annotations
 
+import itertools
 from typing import NoReturn
 
 from splitbrain.cluster.client.backoff import OutOfPatience, Patience
@@ -103,7 +104,7 @@ class Committer(Prewriter):
         """A timestamp, taken now that all keys are prewritten."""
         try:
             return await self.access.pd.timestamp(patience)
-        except OutOfPatience as error:
+        except (Definite, OutOfPatience) as error:
             self._leave(error.code)
             _fail(error)
 
@@ -132,7 +133,7 @@ class Committer(Prewriter):
     ) -> tuple[CommitReply, set[bytes]]:
         """One answered request for the primary, and the keys that it was for."""
         standing, access = self.standing, self.access
-        while True:
+        for moves in itertools.count(1):
             place = await access.locate(standing.primary, patience)
             keys = [standing.primary]
             if standing.path != "plain":
@@ -143,7 +144,8 @@ class Committer(Prewriter):
                     keys
                 )
             except Moved:
-                continue
+                await access.after_move(moves, patience)
+        raise AssertionError("unreachable")
 
     def _neighbours(self, place: Place) -> list[bytes]:
         """Other keys of the primary's region."""

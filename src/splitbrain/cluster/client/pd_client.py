@@ -29,6 +29,7 @@ from splitbrain.cluster.messages.pd import (
 from splitbrain.cluster.messages.pd_errors import PdBusy, PdNotLeader, PdUndetermined
 from splitbrain.cluster.messages.pd_types import PdRegion, StoreMeta, compose_ts
 from splitbrain.env import Caller, Pacer
+from splitbrain.errors import Definite
 
 __all__ = ["PdClient", "PdFailed"]
 
@@ -36,11 +37,11 @@ _RETRIED = (PdNotLeader, PdBusy, PdUndetermined)
 _TSO_BATCH_MAX = 256
 
 
-class PdFailed(Exception):
-    """PD's leader has answered with an error that asking again does not mend."""
+class PdFailed(Definite):
+    """PD's leader has answered with an error that asking again does not mend: ``pd-refused``."""
 
     def __init__(self, error: Any) -> None:
-        super().__init__(f"{type(error).__name__}: {error}")
+        super().__init__("pd-refused", f"{error}")
         self.error = error
 
 
@@ -157,7 +158,7 @@ class PdClient:
             hasty.fail(error)
             self._waiting[:0] = [waiter for waiter in batch if waiter is not hasty]
             return
-        except PdFailed as error:
+        except Exception as error:  # noqa: BLE001 - it is told to those who wait
             for waiter in batch:
                 waiter.fail(error)
             return

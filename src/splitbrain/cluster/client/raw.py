@@ -36,7 +36,9 @@ import msgspec
 
 from splitbrain.cluster.client.access import Access
 from splitbrain.cluster.client.backoff import OutOfPatience
+from splitbrain.cluster.client.options import ReadFrom
 from splitbrain.cluster.client.outcome import End, Fate, is_write, judge
+from splitbrain.cluster.client.replicas import REPLICA_READ
 from splitbrain.cluster.client.route import Backoff, Prefer
 from splitbrain.cluster.client.where import AnyRegion, OneRegion
 from splitbrain.cluster.messages import (
@@ -74,6 +76,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         backoff_base_s: first step of the backoff; a redirect to a named leader does not wait.
         backoff_cap_s: largest step.
         trust_refusals: False against a TiKV that is not ours; see ``outcome``.
+        read_from: ``leader``, or else the session's own node serves its reads, as ``options`` says.
     """
 
     op_timeout_s: float = 2.0
@@ -83,6 +86,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     backoff_base_s: float = 0.01
     backoff_cap_s: float = 0.25
     trust_refusals: bool = True
+    read_from: ReadFrom = "leader"
 
 
 class RawClient:
@@ -244,11 +248,13 @@ class RawClient:
                     break
                 if remake is not None:
                     request = remake()
-            answer = await self._attempt(node, where.stamped(request, node), left_ns / 1e9)
+            stamped = self._as_asked(where.stamped(request, node))
+            answer = await self._attempt(node, stamped, left_ns / 1e9)
             end = judge(request, answer, trust_refusals=options.trust_refusals)
             now_ns = pacer.monotonic_ns()
             if end.fate is Fate.DONE:
-                where.route.answered(node, now_ns)
+                if is_write(request) or options.read_from == "leader":
+                    where.route.answered(node, now_ns)
                 return answer
             if end.fate is Fate.UNKNOWN:
                 where.route.lost(node, now_ns)
@@ -274,7 +280,17 @@ class RawClient:
             await self._where.find(request, left_s)
         except OutOfPatience as error:
             raise Definite(error.code, "its region was not found") from None
+        if self._options.read_from != "leader" and not is_write(request):
+            return self._where.route.bound
         return self._where.route.first(self._pacer.monotonic_ns())
+
+    def _as_asked(self, request: Any) -> Any:
+        """A read that says which replica may serve it."""
+        if self._options.read_from == "leader" or is_write(request):
+            return request
+        replica_read = REPLICA_READ[self._options.read_from]
+        context = msgspec.structs.replace(request.context, replica_read=replica_read)
+        return msgspec.structs.replace(request, context=context)
 
     async def _attempt(self, node: str, request: Any, left_s: float) -> object:
         """One request; its answer, or the exception that came in its place."""

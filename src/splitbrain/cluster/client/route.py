@@ -26,7 +26,11 @@ Prefer = Literal["bound", "always", "leader-cache"]
 
 
 class Route:
-    """One session's belief about where the leader is."""
+    """One session's belief about where the leader is.
+
+    Attributes:
+        bound: the session's own node.
+    """
 
     def __init__(
         self, nodes: Sequence[str], node: str, *, prefer: Prefer, forget_ns: int
@@ -36,7 +40,7 @@ class Route:
         if prefer not in get_args(Prefer):
             raise RequestError(f"prefer={prefer!r}; known: {', '.join(get_args(Prefer))}")
         self._nodes = tuple(nodes)
-        self._bound = node
+        self.bound = node
         self._prefer = prefer
         self._forget_ns = forget_ns
         self._leader = ""
@@ -45,9 +49,9 @@ class Route:
     def first(self, now_ns: int) -> str:
         """Where an operation's first attempt goes."""
         if self._prefer == "always":
-            return self._bound
+            return self.bound
         stale = self._prefer == "bound" and now_ns - self._learned_ns >= self._forget_ns
-        return self._bound if stale or not self._leader else self._leader
+        return self.bound if stale or not self._leader else self._leader
 
     def answered(self, node: str, now_ns: int) -> None:
         """``node`` has served a request, so it leads, or believes so."""

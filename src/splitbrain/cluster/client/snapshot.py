@@ -78,6 +78,7 @@ class Snapshot:
         """Up to ``limit`` pairs of [start, end), region by region; see ``messages.txn.Scan``."""
         access, pairs = self._access, list[tuple[bytes, bytes]]()
         find = access.locate_before if reverse else access.locate
+        moves = 0
         while len(pairs) < limit:
             place = await find(start, patience)
             left = limit - len(pairs)
@@ -85,6 +86,8 @@ class Snapshot:
             try:
                 reply = await self._send(_cut(request, place, access), place, patience)
             except Moved:
+                moves += 1
+                await access.after_move(moves, patience)
                 continue
             if await self._blocked(reply, patience):
                 continue

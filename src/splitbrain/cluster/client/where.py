@@ -25,6 +25,7 @@ from splitbrain.cluster.messages.region_errors import (
     RegionNotFound,
     StoreNotMatch,
 )
+from splitbrain.errors import Definite
 
 __all__ = ["AnyRegion", "OneRegion"]
 
@@ -99,6 +100,8 @@ class AnyRegion:
         known = self._routes.get(place.region.id)
         if known is not None and known[0] == nodes:
             return known[1]
+        if not nodes:
+            raise Definite("no-store", f"region {place.region.id} is on none of our nodes")
         at = self._nodes.index(self._node)
         bound = next(n for n in self._nodes[at:] + self._nodes[:at] if n in there)
         route = Route(nodes, bound, prefer=self._prefer, forget_ns=self._forget_ns)
