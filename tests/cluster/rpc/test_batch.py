@@ -251,6 +251,19 @@ def test_the_oldest_unanswered_one_makes_room(kit: Any, monkeypatch: Any) -> Non
     serve(kit, body, lambda _: None)
 
 
+def test_a_client_that_does_not_read_is_not_read_from(kit: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(batch_service, "IN_FLIGHT", 4)
+
+    async def body(client: Client, node: Any) -> None:
+        for one in range(60):
+            await client.send((one, raw_get(b"k")))
+            await asyncio.sleep(0.005)
+        assert len(node.received) < 40
+        assert len(await client.take(60)) == 60
+
+    serve(kit, body, lambda _: m.RawGetReply(value=bytes(1 << 20)))
+
+
 # -- the client's end ----------------------------------------------------------------------------
 
 

@@ -476,6 +476,24 @@ def test_messages_have_the_published_fields() -> None:
     ]
 
 
+@by_kind
+def test_every_method_is_in_the_proto_files_with_its_messages(codec: Codec) -> None:
+    service, name = codec.path.strip("/").split("/")
+    package, _, short = service.partition(".")
+    method = MODULES[package].DESCRIPTOR.services_by_name[short].methods_by_name[name]
+    assert method.input_type is codec.request.wire.DESCRIPTOR
+    assert method.output_type is codec.answer.wire.DESCRIPTOR
+
+
+def test_the_odd_names_are_tikvs() -> None:
+    paths = {codec.path for codec in ALL}
+    assert "/tikvpb.Tikv/KVPessimisticRollback" in paths
+    assert "/tikvpb.Tikv/KvPessimisticLock" in paths
+    assert "/tikvpb.Tikv/RawCompareAndSwap" in paths
+    assert "/pdpb.PD/GetRegionByID" in paths
+    assert "/pdpb.PD/UpdateServiceGCSafePoint" in paths
+
+
 @pytest.mark.parametrize("module", [translate, names, fields])
 def test_examples_in_the_docstrings_are_true(module: object) -> None:
     assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]

@@ -28,7 +28,10 @@ FRAME_ELEMENTS = 128
 FRAME_BYTES = 1 << 20
 """A frame of responses is closed when it has as many or as much."""
 IN_FLIGHT = 8192
-"""Requests of one stream; beyond, the oldest is given up, for it may never be answered."""
+"""Requests of one stream; beyond, the oldest is given up, for it may never be answered.
+
+While as many answers wait for the client to read them, no more requests are taken.
+"""
 
 _Response = tikvpb.BatchCommandsResponse.Response
 Answer = Callable[[Codec, Any], Awaitable[Any]]
@@ -83,6 +86,7 @@ class BatchService:
                     if name in self._codecs and (wrong := self._wrong_cluster(wire)):
                         calls.fail(wrong)
                         return
+                    await calls.room()
                     calls.begin(request_id, self._respond(name, wire))
         finally:
             calls.no_more()
@@ -115,6 +119,13 @@ class _Calls:
         self._open = True
         self._tasks: dict[asyncio.Task[Any], int] = {}
         self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+
+    async def room(self) -> None:
+        """Until the client has read enough of what is ready."""
+        while len(self.ready) >= IN_FLIGHT:
+            self._room.clear()
+            await self._room.wait()
 
     def begin(self, request_id: int, respond: Any) -> None:
         """A request has come."""
@@ -156,6 +167,7 @@ class _Calls:
             size += response.ByteSize()
             frame.request_ids.append(request_id)
             frame.responses.append(response)
+        self._room.set()
         return frame
 
     def cancel(self) -> None:
