@@ -125,10 +125,12 @@ class _Maker:
                 self.commits.setdefault(writer.number, record.commit_ts)
 
     def _writer(self, record: WriteRecord) -> Transaction | None:
-        for one in self.by_start.get(record.start_ts, ()):
+        able = self.by_start.get(record.start_ts, [])
+        for one in able:
             if record.key in one.writes or record.key in one.locked:
                 return one
-        return None
+        # A serializable transaction may have locked what it only read.
+        return able[0] if able and record.kind == "lock" else None
 
     def from_reads(self) -> None:
         """Attribute values that were read with a commit timestamp nobody has claimed."""
