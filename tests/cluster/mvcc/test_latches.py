@@ -57,7 +57,7 @@ def test_a_number_is_used_once_at_a_time() -> None:
         latches.acquire(1, (b"l",))
 
 
-EDGES = st.tuples(st.integers(1, 5), st.integers(1, 5)).filter(lambda edge: edge[0] != edge[1])
+EDGES = st.tuples(st.integers(1, 4), st.integers(1, 4)).filter(lambda edge: edge[0] != edge[1])
 
 
 @given(st.lists(st.tuples(EDGES, st.integers(0, 3), st.booleans()), max_size=40))
@@ -89,6 +89,18 @@ def test_a_circle_is_found_if_there_is_one(
         assert (found.lock_ts, found.lock_key) == (other, wait.key)
     graph.expire(now + 10)
     assert len(graph) == 0
+
+
+def test_a_wait_that_is_over_is_forgotten_and_another_at_another_key_is_not() -> None:
+    graph = WaitGraph()
+    graph.detect(WaitForEntry(1, 2, b"a"), 0)
+    graph.detect(WaitForEntry(1, 2, b"b"), 0)
+    graph.ended(WaitForEntry(1, 2, b"a"))
+    assert graph.detect(WaitForEntry(2, 1, b"c"), 0) is not None
+    graph.ended(WaitForEntry(1, 2, b"b"))
+    graph.ended(WaitForEntry(1, 2, b"b"))
+    assert len(graph) == 0
+    assert graph.detect(WaitForEntry(2, 1, b"c"), 0) is None
 
 
 def test_a_finished_transaction_waits_for_nobody() -> None:

@@ -130,6 +130,12 @@ def test_a_lock_in_memory_refuses_the_whole_request() -> None:
     assert bench.mvcc.observe(Get(b"m", 20), bench.memory) == Locked(lock)
 
 
+def test_a_read_is_nothing_to_decide() -> None:
+    bench = Bench()
+    with pytest.raises(TypeError, match="not a transactional write: Get"):
+        bench.mvcc.decide(Get(b"k", 1), bench.state, bench.memory, ())  # type: ignore[arg-type]
+
+
 def test_which_reads_are_below_the_safe_point() -> None:
     assert below_safe_point(Get(b"k", 9), 10)
     assert not below_safe_point(Get(b"k", 10), 10)
