@@ -133,8 +133,16 @@ class World:
         for name in names or self.nodes:
             env = self._env(name)
             config = StoreConfig(node=name, nodes=self.nodes, **self.options)
+            assert name not in self.stores, f"{name} runs already"
             self.stores[name] = store = self.make(config, env)
             store.start()
+
+    def mend(self) -> None:
+        """Start the nodes that are down; join all links."""
+        self.cuts.clear()
+        down = [name for name in self.nodes if name not in self.stores]
+        if down:
+            self.start(*down)
 
     def _env(self, name: str) -> Any:
         def call_at(when: int, callback: Callable[[], None]) -> Any:

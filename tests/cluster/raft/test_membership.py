@@ -10,10 +10,13 @@ from splitbrain.cluster.raft.core import Raft
 from splitbrain.cluster.raft.types import (
     ConfChange,
     ConfChangeKind,
+    Message,
+    MessageKind,
     RaftConfig,
     Restored,
     Role,
     Snapshot,
+    SnapshotMeta,
 )
 
 VOTER, LEARNER, REMOVE = (
@@ -211,3 +214,35 @@ def test_overlapping_changes_make_disjoint_majorities(core):
     one, other = group.applied["a"], group.applied["b"]
     torn = [index for index in one if index in other and one[index] != other[index]]
     assert bool(torn) is (core is ConfOverlap)
+
+
+class StaleSnapshot(Raft):
+    """R21: takes any snapshot, however old."""
+
+    __slots__ = ()
+
+    def _wants_snapshot(self, meta: SnapshotMeta) -> bool:
+        return True
+
+    def _log_has(self, meta: SnapshotMeta) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("core", [Raft, StaleSnapshot])
+def test_a_snapshot_that_comes_late_takes_nothing_back(core):
+    group = Group("abc", "abc", core)
+    raft = group.lead("a", "abc")
+    old = Snapshot(raft.applied_meta(), b"")
+    for _ in range(5):
+        raft.propose(b"x")
+    group.deliver("abc")
+    other = group.cores["b"]
+    before = other.commit, other.last_index
+    assert before[0] > old.meta.index
+    late = Message(MessageKind.SNAPSHOT, "a", "b", raft.term, snapshot=old)
+    if core is Raft:
+        other.step(late, 0)
+        assert (other.commit, other.last_index) == before
+    else:
+        other.step(late, 0)
+        assert other.last_index == old.meta.index < before[0]

@@ -205,8 +205,7 @@ class RegionStorm:
         """One at random; the last one is mended first, more often than not."""
         world, draws = self.world, self.draws
         if draws.random() < 0.8:
-            world.cuts.clear()
-            world.start(*(name for name in NODES if name not in world.stores))
+            world.mend()
         alive = [name for name in NODES if name in world.stores]
         kind = draws.choice(("none", "cut", "one-way", "kill", "power", "power", "power-all"))
         self.seen[kind] += 1
@@ -271,8 +270,7 @@ class RegionStorm:
             self.complete()
             if step % 5 == 0:
                 self.look()
-        world.cuts.clear()
-        world.start(*(name for name in NODES if name not in world.stores))
+        world.mend()
         for _ in range(60):
             world.run_ms(500)
             self.complete()

@@ -60,8 +60,7 @@ def torture(new_world, seed, knobs):
                 key = b"%s-%d" % (name.encode(), step)
                 tokens[world.ask(name, m.RawPut(key, b"v"))] = key
         world.run_ms(25)
-    world.cuts.clear()
-    world.start(*(name for name in world.nodes if name not in world.stores))
+    world.mend()
     world.run_ms(10_000)
     answer = world.call(world.leader(), m.RawScan(b"", limit=1 << 30))
     assert answer is not None

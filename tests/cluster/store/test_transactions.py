@@ -256,8 +256,7 @@ class Clients:
 
 
 def trouble(world, draws, ids):
-    world.cuts.clear()
-    world.start(*(name for name in world.nodes if name not in world.stores))
+    world.mend()
     alive = list(world.nodes)
     kind = draws.choice(["cut", "kill", "power", "power-all", "transfer", "split", "split"])
     if kind == "cut":
@@ -300,8 +299,7 @@ def count(new_world, seed, make=None):
             if next(one, running) is running:
                 running.remove(one)
         world.run_ms(15)
-    world.cuts.clear()
-    world.start(*(name for name in world.nodes if name not in world.stores))
+    world.mend()
     world.run_ms(8000)
     found = {}
 
