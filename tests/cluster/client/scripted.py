@@ -28,7 +28,7 @@ class Scripted:
 
     Attributes:
         sent: (node, request) for the stores, in order.
-        regions: what PD tells; each is led by n1.
+        pd_regions: what PD tells; each is led by n1.
     """
 
     def __init__(self, script: Callable[[str, Any], Any]) -> None:
@@ -36,7 +36,7 @@ class Scripted:
         self.now = 0
         self.sent: list[tuple[str, Any]] = []
         self.slept: list[float] = []
-        self.regions: tuple[Region, ...] = (LEFT, RIGHT)
+        self.pd_regions: Callable[[], tuple[Region, ...]] = lambda: (LEFT, RIGHT)
         self.asked: list[Any] = []
         self.ts = 1_000 << 18
 
@@ -61,11 +61,12 @@ class Scripted:
             return pd.GetAllStoresReply(STORES)
         if isinstance(request, pd.GetMembers):
             return pd.GetMembersReply((PdMember("n1", 1),), "n1")
+        regions = sorted(self.pd_regions(), key=lambda region: region.start)
         if isinstance(request, pd.ScanRegions):
-            return pd.ScanRegionsReply(tuple(PdRegion(r, r.peers[0]) for r in self.regions))
-        found = next(r for r in self.regions if r.covers(request.key))
+            return pd.ScanRegionsReply(tuple(PdRegion(r, r.peers[0]) for r in regions))
+        found = next(r for r in regions if r.covers(request.key))
         if isinstance(request, pd.GetPrevRegion):
-            found = next(r for r in self.regions if r.end == found.start)
+            found = next(r for r in regions if r.end == found.start)
         return pd.GetRegionReply(PdRegion(found, found.peers[0]))
 
     async def close(self) -> None:
