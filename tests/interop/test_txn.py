@@ -70,7 +70,12 @@ async def three_stores(directory: Path) -> AsyncIterator[Place]:
         cluster.close()
 
 
-@pytest.fixture(params=[one_store, three_stores], ids=["one", "three"])
+@pytest.fixture(
+    params=[
+        pytest.param(one_store, id="one"),
+        pytest.param(three_stores, id="three", marks=pytest.mark.deep),
+    ]
+)
 def run(request: pytest.FixtureRequest, foreign: Any, tmp_path: Path) -> Callable[[Body], None]:
     """Runs a body with a client that has connected."""
     return runner(request.param, foreign, tmp_path)
@@ -243,14 +248,19 @@ class Bank:
         assert sum(int(value or 0) for value in values) == 50
 
 
-def test_a_bank_keeps_its_total(run: Any) -> None:
-    async def body(call: Any, _: Place) -> None:
-        bank = Bank(call)
-        await write(call, False, **dict.fromkeys(bank.accounts, "10"))
-        await asyncio.gather(bank.audits(10), *(bank.transfers(one, 10) for one in range(4)))
-        assert bank.done > 5
+async def business(call: Any, _: Place) -> None:
+    bank = Bank(call)
+    await write(call, False, **dict.fromkeys(bank.accounts, "10"))
+    await asyncio.gather(bank.audits(10), *(bank.transfers(one, 10) for one in range(4)))
+    assert bank.done > 5
 
-    run(body)
+
+def test_a_bank_keeps_its_total_in_one_store(foreign: Any, tmp_path: Path) -> None:
+    runner(one_store, foreign, tmp_path)(business)
+
+
+def test_a_bank_keeps_its_total_in_three_stores(foreign: Any, tmp_path: Path) -> None:
+    runner(three_stores, foreign, tmp_path)(business)
 
 
 @pytest.mark.deep
