@@ -59,9 +59,12 @@ class Locker:
             for key in keys:
                 standing.for_update_ts[key] = for_update_ts
             try:
-                return await self._lock_at(for_update_ts, keys, first, patience)
+                values = await self._lock_at(for_update_ts, keys, first, patience)
             except _Written as written:
                 newest = written.commit_ts
+                continue
+            standing.granted.update(dict.fromkeys(keys, for_update_ts))
+            return values
 
     async def _lock_at(
         self, for_update_ts: int, keys: Mapping[bytes, bool], first: bool, patience: Patience

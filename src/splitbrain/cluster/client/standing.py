@@ -49,7 +49,7 @@ class Facts(msgspec.Struct, frozen=True):
         commit_ts: 0 while (or if for ever) unknown.
         primary: the key that decides over it; empty if it wrote nothing.
         path: how it committed, which may be simpler than it was asked to.
-        for_update_ts: as of when it locked each key, if it is pessimistic.
+        for_update_ts: as of when it locked each key, if it is pessimistic; granted locks only.
     """
 
     start_ts: int
@@ -65,6 +65,7 @@ class Standing:
     Attributes:
         mutations: what it writes, in the order of first writing.
         for_update_ts: the keys that it has locked, or may have, and as of when.
+        granted: of those, the ones whose lock was answered.
         prewriting: locks of a prewrite may be there.
         sent_commit: nobody but the stores can undo it any more.
         over: committed, rolled back, unknown or dropped.
@@ -79,6 +80,7 @@ class Standing:
         self.began_ns = pacer.monotonic_ns()
         self.mutations: dict[bytes, Mutation] = {}
         self.for_update_ts: dict[bytes, int] = {}
+        self.granted: dict[bytes, int] = {}
         self.primary = b""
         self.commit_ts = 0
         self.path: CommitPath = options.commit_path
@@ -88,9 +90,7 @@ class Standing:
 
     def facts(self) -> Facts:
         """As of now."""
-        return Facts(
-            self.start_ts, self.commit_ts, self.primary, self.path, dict(self.for_update_ts)
-        )
+        return Facts(self.start_ts, self.commit_ts, self.primary, self.path, dict(self.granted))
 
     def age_s(self) -> float:
         """Since it began."""
