@@ -102,7 +102,7 @@ class Database:
         """End a transaction whose client went away: commit it late, or roll it back."""
         if self.orphans:
             orphan = self.orphans.pop(self.stream.randrange(len(self.orphans)))
-            if self.stream.random() < 0.5:
+            if self.stream.random() < 0.5 and not orphan.overtaken():
                 orphan.apply(orphan._commit_ts(sorted(orphan.buffer)))
             orphan.release()
 
@@ -363,14 +363,8 @@ class Transaction:
 
     def _check_conflicts(self, keys: list[str]) -> None:
         database, foot = self.database, self.foot
-        if foot.isolation == "serializable" and not database.sin("no-validation"):
-            for step in foot.steps:
-                read = [step.key] if step.kind == "get" else []
-                if step.kind == "scan":
-                    read = [key for key, _ in step.value]
-                for key in read:
-                    if database.newest(key) > foot.read_ts:
-                        raise Definite("write-conflict")
+        if self.overtaken() and not database.sin("no-validation"):
+            raise Definite("write-conflict")
         if foot.mode == "pessimistic" or database.sin("no-conflict-check"):
             return
         if foot.isolation == "read-committed" and database.stream.random() < 0.5:
@@ -378,6 +372,15 @@ class Transaction:
         for key in keys:
             if database.newest(key) > foot.start_ts:
                 raise Definite("write-conflict")
+
+    def overtaken(self) -> bool:
+        """Whether it is serializable, and something that it read has changed."""
+        foot = self.foot
+        read = [step.key for step in foot.steps if step.kind == "get"]
+        read += [key for step in foot.steps if step.kind == "scan" for key, _ in step.value]
+        return foot.isolation == "serializable" and any(
+            self.database.newest(key) > foot.read_ts for key in read
+        )
 
     def apply(self, commit_ts: int) -> None:
         """Make the writes visible."""
