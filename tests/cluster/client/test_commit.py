@@ -25,9 +25,11 @@ from splitbrain.cluster.messages.key_errors import (
     TxnLockNotFound,
     WriteConflict,
 )
+from splitbrain.cluster.messages.region import Epoch, Peer, Region
+from splitbrain.cluster.mvcc.codec import encode_key
 from splitbrain.errors import Definite, Undetermined
 
-from .scripted import Scripted, client
+from .scripted import PEERS, Scripted, client
 
 FAIR: dict[type, Any] = {
     t.Get: t.GetReply(),
@@ -306,3 +308,29 @@ def test_a_key_written_since_is_locked_as_of_a_later_time() -> None:
     prewrite = next(r for _, r in network.sent if isinstance(r, t.Prewrite))
     assert prewrite.for_update_ts == stamps[1]
     assert prewrite.pessimistic_actions == (t.PessimisticAction.DO_PESSIMISTIC_CHECK,)
+
+
+def test_doubt_about_one_phase_outlives_the_fall_back_to_two() -> None:
+    """Its region is split after an unanswered try; then nobody serves the commit."""
+    peers = tuple(Peer(30 + n, n) for n in (1, 2, 3))
+    parts = (
+        Region(1, b"", encode_key(b"b"), Epoch(1, 3), PEERS),
+        Region(3, encode_key(b"b"), encode_key(b"m"), Epoch(1, 3), peers),
+    )
+    moved = t.PrewriteReply(region_error=e.EpochNotMatch(regions=parts))
+
+    def ends(last: t.CommitReply) -> tuple[str, str, Scripted]:
+        prewrites = Stores(t.Prewrite, TimeoutError(), moved, t.PrewriteReply())
+
+        def script(node: str, request: Any) -> Any:
+            return last if isinstance(request, t.Commit) else prewrites(node, request)
+
+        return commit(script, "one-phase", (b"a", b"c"))
+
+    end, _, network = ends(t.CommitReply(region_error=e.NotLeader()))
+    assert end == "undetermined"
+    assert not rolled_back(network)
+    tries = [r.try_one_pc for _, r in network.sent if isinstance(r, t.Prewrite)]
+    assert tries == [True, True, False, False]
+    assert ends(t.CommitReply(error=TxnLockNotFound(b"a")))[:2] == ("definite", "aborted")
+    assert ends(t.CommitReply())[0] == "ok"

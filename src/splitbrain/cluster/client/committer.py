@@ -10,6 +10,8 @@
     primary's commit: only true refusals, no time     Definite        no, as it has been sent
     primary's commit: some attempt without answer
       and none after it answered                      Undetermined    no
+      no answer, and in one phase it was tried before
+      without answer                                  Undetermined    no
     primary committed, or all prewritten (async)      ok              no; the rest is background work
 
 A prewrite in two phases that got no answer is a true failure: the commit is never sent.  A rollback is
@@ -120,6 +122,7 @@ class Committer(Prewriter):
                 if reply.error is None:
                     break
                 if not isinstance(reply.error, CommitTsExpired):
+                    self.hopeless = True
                     raise refusal(reply.error)
                 commit_ts = await self.access.pd.timestamp(patience)
         except (Definite, OutOfPatience) as error:
@@ -160,6 +163,8 @@ class Committer(Prewriter):
         if not doubt.sent:
             self.standing.sent_commit = False
             self._leave(error.code)
+        elif self.may_be_committed():  # in one phase, before it fell back to two
+            self._unknown(error.code)
         _fail(error)
 
     def _unknown(self, code: str) -> NoReturn:
