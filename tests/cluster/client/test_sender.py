@@ -166,6 +166,16 @@ def test_a_follower_that_is_behind_sends_the_reader_to_the_leader() -> None:
     assert network.slept == []
 
 
+def test_a_follower_that_does_not_serve_reads_sends_the_reader_to_the_leader() -> None:
+    def script(node: str, request: Any) -> Any:
+        return OK if node == "n1" else no(m.NotLeader("n1"))
+
+    network = Scripted(script)
+    ask(network, read_from="follower")
+    assert len(network.nodes) == 2
+    assert network.nodes[1] == "n1"
+
+
 def test_stores_that_name_each_other_are_not_asked_in_a_tight_loop() -> None:
     hints = {"n1": "n2", "n2": "n1", "n3": "n1"}
     network = Scripted(lambda node, _: no(m.NotLeader(hints[node])))

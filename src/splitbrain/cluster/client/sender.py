@@ -272,6 +272,9 @@ class Sender:
         store = self._cache.store_of(cause.leader) if cause.leader else None
         leader = turn.place.region.peer_on(store.id) if store is not None else None
         turn.tried.add(peer.id)
+        turn.read_from = (
+            "leader"  # a store that serves no reads of followers says so in this way
+        )
         turn.place = self._cache.leader_is(turn.place, leader)
         if leader is None or leader.id == peer.id:
             await patience.pause("no-leader", "no-leader")
