@@ -41,6 +41,19 @@ def test_a_follower_names_the_leader(world):
     assert world.call(follower, m.RawPut(b"k", b"1")).error == told
 
 
+def test_any_store_serves_a_reader_who_asks_for_no_more_than_it_has(world):
+    leader = world.leader()
+    world.call(leader, m.RawPut(b"k", b"1"))
+    world.run_ms(1000)
+    anybody = m.Context(replica_read=m.context.ReplicaRead.EVENTUAL)
+    follower = next(name for name in world.nodes if name != leader)
+    assert world.call(follower, m.RawGet(b"k", anybody)) == m.RawGetReply(b"1")
+    world.isolate(follower)
+    world.call(leader, m.RawPut(b"k", b"2"))
+    assert world.call(follower, m.RawGet(b"k", anybody)) == m.RawGetReply(b"1")
+    assert isinstance(world.call(follower, m.RawPut(b"k", b"3", anybody)).error, m.NotLeader)
+
+
 def test_the_context_is_checked_before_anything_is_appended(world):
     leader = world.leader()
     own = world.nodes.index(leader) + 1

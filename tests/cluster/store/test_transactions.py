@@ -114,6 +114,16 @@ def test_a_pessimistic_lock_waits_for_anothers_and_no_longer_than_it_may(world):
     assert not world.stores[leader].peers[1]._lock_waits
 
 
+def test_who_waits_for_a_lock_that_a_split_takes_away_is_told(world):
+    leader = world.leader()
+    assert world.call(leader, pessimistic(b"a", 10, first=True)).errors == ()
+    patient = world.ask(leader, pessimistic(b"a", 11, wait_ms=1000, first=True))
+    world.run_ms(100)
+    world.stores[leader].control("split", {"key": "m", "id": 7, "peers": (71, 72, 73)})
+    world.run_ms(300)
+    assert isinstance(world.replies[patient].region_error, m.EpochNotMatch)
+
+
 def test_a_circle_of_waits_is_broken_at_once(world):
     leader = world.leader()
     for key, start in ((b"a", 10), (b"b", 11)):

@@ -151,6 +151,7 @@ class Admin(Transactions):
         for part in new:
             state = self.state.split_off(part.start, part.end)
             self.host.split_off(self, part, state, fresh=index > self._replayed_to)
+        self.drop_outer_waits()
         self.event("split", index=index, into=[part.id for part in (*new, rest)])
         self.host.changed(self)
         return DONE

@@ -23,6 +23,7 @@ from splitbrain.cluster.messages import (
     ServerIsBusy,
     StaleCommand,
 )
+from splitbrain.cluster.messages.context import ReplicaRead
 from splitbrain.cluster.mvcc.service import READS
 from splitbrain.cluster.raft.types import Role
 from splitbrain.cluster.storage.commands import encode_command
@@ -85,7 +86,7 @@ class Requests(Applying):
         context, raft, region = request.context, self.raft, self.region
         if context.peer_id and context.peer_id != self.peer_id:
             return PeerNotMatch(context.peer_id, self.peer_id)
-        if raft.role is not LEADER:
+        if raft.role is not LEADER and not _anybody_may(request):
             return self.not_leader()
         if region is None:
             return RegionNotInitialized(self.region_id)
@@ -164,6 +165,9 @@ class Requests(Applying):
     # -- reads -----------------------------------------------------------------------------------
 
     def _on_read(self, waiting: Waiting, request: Request) -> None:
+        if _anybody_may(request):
+            self._send(waiting.sender, self.read(request))
+            return
         if self.config.lease_reads:
             answer = self.read(request)  # the state first, then the time
             if self._lease_holds():
@@ -210,3 +214,9 @@ class Requests(Applying):
         for context in contexts:
             for waiting in self._reads.dropped(context):
                 self.refuse(waiting, self.not_leader())
+
+
+def _anybody_may(request: Request) -> bool:
+    """Is it a read that any replica may serve from whatever it has applied?"""
+    eventual = request.context.replica_read is ReplicaRead.EVENTUAL
+    return eventual and isinstance(request, ALL_READS)

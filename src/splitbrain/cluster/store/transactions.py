@@ -216,6 +216,16 @@ class Transactions(Requests):
                 self._stand_down(command, command.wait)
                 self._latch(command)
 
+    def drop_outer_waits(self) -> None:
+        """The region has been split: a lock that another region holds now is not waited for here."""
+        region = self.region
+        assert region is not None
+        for key in [key for key in self._lock_waits if not region.covers(encode_key(key))]:
+            for command in list(self._lock_waits[key]):
+                assert command.wait is not None
+                self._stand_down(command, command.wait)
+                self._send(command.sender, refused(command.request, self._epoch_error()))
+
     # -- the end of leadership -------------------------------------------------------------------
 
     def drop_commands(self, error: RegionError) -> None:
