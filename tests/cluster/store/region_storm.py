@@ -11,9 +11,12 @@ from collections import Counter
 from random import Random as Draws
 from typing import Any
 
+import msgspec
+
 from splitbrain.checkers.budget import Budget
 from splitbrain.checkers.linearizable.checker import LinearizableChecker
 from splitbrain.cluster import messages as m
+from splitbrain.cluster.messages.context import ReplicaRead
 from splitbrain.cluster.messages.pd_types import (
     PeerChange,
     PeerChangeKind,
@@ -98,6 +101,8 @@ class RegionStorm:
         self.values += 1
         context = m.Context(region.id, region.epoch.conf_version, region.epoch.version)
         value = self.values if f == "write" else None
+        if f == "read" and self.draws.random() < 0.4:
+            node, context = self.replica(node, region, context)
         request: Any = m.RawGet(key, context)
         if f == "write":
             request = m.RawPut(key, b"%d" % self.values, context)
@@ -105,6 +110,16 @@ class RegionStorm:
         op = Op(process=self.processes, type="invoke", f=f, key=key.decode(), value=value)
         self.record(op)
         self.open[token] = op, self.world.now + 2_000_000_000
+
+    def replica(self, node: str, region: Any, context: m.Context) -> tuple[str, m.Context]:
+        """Some store of the region, to be read there."""
+        holders = [NODES[peer.store_id - 1] for peer in region.peers]
+        alive = [name for name in holders if name in self.world.stores]
+        self.seen["replica-reads"] += 1
+        return (
+            self.draws.choice(alive) if alive else node,
+            msgspec.structs.replace(context, replica_read=ReplicaRead.FOLLOWER),
+        )
 
     def record(self, op: Op) -> None:
         self.ops.append(

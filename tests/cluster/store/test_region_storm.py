@@ -73,6 +73,13 @@ class NoEpochAtRead(Peer):
         return answer_raw(request, self.state)
 
 
+class HastyReplica(Peer):
+    """A replica serves a read by the leader's leave, but without waiting for the leader's index."""
+
+    def on_read_grant(self, grant):
+        super().on_read_grant(msgspec.structs.replace(grant, index=0))
+
+
 class EmptySnapshot(Peer):
     """R22, taken to the end: no column is in the snapshot."""
 
@@ -88,6 +95,7 @@ class EmptySnapshot(Peer):
     [
         (NoEpochAtApply, 3, 8),
         (NoEpochAtRead, 3, 8),
+        (HastyReplica, 1, 8),
         (EmptySnapshot, 3, 8),
         (MaskedNoEpochAtApply, 0, 0),
     ],

@@ -124,6 +124,31 @@ def test_who_waits_for_a_lock_that_a_split_takes_away_is_told(world):
     assert isinstance(world.replies[patient].region_error, m.EpochNotMatch)
 
 
+def test_a_replica_reads_by_leave_of_the_leader(world):
+    leader = world.leader()
+    write(world, leader, b"k", b"1", 10, 20)
+    follower = next(name for name in world.nodes if name != leader)
+    store, peer = world.stores[leader], world.stores[leader].peers[1]
+    there = m.Context(replica_read=m.context.ReplicaRead.FOLLOWER)
+    assert world.call(follower, txn.Get(b"k", 77, there)).value == b"1"
+    assert store.memory.max_ts == 77
+    # A lock that is in the leader's memory alone is in the way.
+    peer.max_ts_term = peer.raft.term
+    world.cuts |= {(name, leader) for name in world.nodes if name != follower}
+    world.disks[follower].sync_ns = 300_000_000
+    request = txn.Prewrite((txn.Mutation(PUT, b"k", b"2"),), b"k", 80, use_async_commit=True)
+    world.ask(leader, request)
+    world.run_ms(20)
+    assert len(store.memory) == 1
+    assert isinstance(world.call(follower, txn.Get(b"k", 90, there)).error, Locked)
+    world.isolate(follower)
+    lost = world.call(follower, txn.Get(b"k", 95, there))
+    assert isinstance(lost.region_error, m.ReadIndexNotReady)
+    stale = m.Context(replica_read=m.context.ReplicaRead.STALE)
+    refused = world.call(follower, txn.Get(b"k", 5, stale)).region_error
+    assert refused == m.DataIsNotReady(1, world.nodes.index(follower) + 1)
+
+
 def test_a_circle_of_waits_is_broken_at_once(world):
     leader = world.leader()
     for key, start in ((b"a", 10), (b"b", 11)):

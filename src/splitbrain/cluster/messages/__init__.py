@@ -15,6 +15,7 @@ structs: the simulator passes them as they are, ``cluster/rpc`` translates them 
     those of ``pd``         see there               client, store: to the placement driver
     PdRaftBatch             none                    member to member of the placement driver
     RaftBatch               none                    store to store
+    ReadAsk                 ReadGrant               store to store: a replica's read
     Echo                    EchoReply               store to store: is the link there and back?
     Probe                   none                    store to store: did it arrive? (one way)
 
@@ -47,6 +48,8 @@ from splitbrain.cluster.messages.peers import (
     Probe,
     RaftBatch,
     RaftMessage,
+    ReadAsk,
+    ReadGrant,
     RegionMessage,
 )
 from splitbrain.cluster.messages.raw import (
@@ -140,6 +143,8 @@ __all__ = [
     "RawPutReply",
     "RawScan",
     "RawScanReply",
+    "ReadAsk",
+    "ReadGrant",
     "ReadIndexNotReady",
     "RegionError",
     "RegionMessage",
@@ -169,6 +174,8 @@ Message: TypeAlias = (
     | PdAnswer
     | PdRaftBatch
     | RaftBatch
+    | ReadAsk
+    | ReadGrant
     | Echo
     | EchoReply
     | Probe

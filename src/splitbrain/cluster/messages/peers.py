@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import msgspec
 
+from splitbrain.cluster.messages.key_errors import Locked
+from splitbrain.cluster.messages.raw import RawBatchRequest, RawRequest
 from splitbrain.cluster.messages.region import Epoch
+from splitbrain.cluster.messages.region_errors import RegionError
+from splitbrain.cluster.messages.txn import TxnRequest
 from splitbrain.cluster.raft.types import Message as RaftMessage
 
-__all__ = ["Echo", "EchoReply", "Probe", "RaftBatch", "RaftMessage", "RegionMessage"]
+__all__ = [
+    "Echo",
+    "EchoReply",
+    "Probe",
+    "RaftBatch",
+    "RaftMessage",
+    "ReadAsk",
+    "ReadGrant",
+    "RegionMessage",
+]
 
 
 class RegionMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -38,6 +51,33 @@ class RaftBatch(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False
     """Messages of one store to another, in the order of their making."""
 
     messages: tuple[RegionMessage, ...]
+
+
+class ReadAsk(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
+    """A replica asks its region's leader from where on it may serve a read, and for leave to do so."""
+
+    region_id: int
+    from_peer: int
+    token: int
+    """The answer repeats it."""
+    request: RawRequest | RawBatchRequest | TxnRequest
+
+
+class ReadGrant(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
+    """The answer to :class:`ReadAsk`.
+
+    Attributes:
+        index: serve it once this is applied.
+        error: not now: the leader is none, or cannot say.
+        locked: a lock in the leader's memory is in the way of the whole request.
+    """
+
+    region_id: int
+    to_peer: int
+    token: int
+    index: int = 0
+    error: RegionError | None = None
+    locked: Locked | None = None
 
 
 class Echo(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):

@@ -1,6 +1,6 @@
 """A region's own affairs: splits, changes of peers, transfer of leadership.
 
-Fourth chapter of :class:`~splitbrain.cluster.store.peer.Peer`.  Each is proposed by the leader with the
+Fifth chapter of :class:`~splitbrain.cluster.store.peer.Peer`.  Each is proposed by the leader with the
 epoch that it was meant for, and tested against the region's epoch again as it is applied, on every
 store alike: a split against both counters, a change of peers against ``conf_version``.
 
@@ -25,6 +25,7 @@ from splitbrain.cluster.messages.pd_types import PeerChange, PeerChangeKind, Spl
 from splitbrain.cluster.messages.region import Epoch, Region
 from splitbrain.cluster.raft.types import ConfEntry, Entry, Role
 from splitbrain.cluster.storage.commands import Outcome, Split, encode_command
+from splitbrain.cluster.store.follower_reads import FollowerReads
 from splitbrain.cluster.store.proposals import Job, Waiting
 from splitbrain.cluster.store.regions import (
     change_peers,
@@ -33,7 +34,6 @@ from splitbrain.cluster.store.regions import (
     misfit,
     split_region,
 )
-from splitbrain.cluster.store.transactions import Transactions
 
 __all__ = ["Admin", "PeersChanged"]
 
@@ -52,7 +52,7 @@ _conf_entry = msgspec.msgpack.Decoder(ConfEntry)
 _peers_changed = msgspec.msgpack.Decoder(PeersChanged)
 
 
-class Admin(Transactions):
+class Admin(FollowerReads):
     """Proposing and applying changes of the region itself."""
 
     _removed = False

@@ -6,7 +6,7 @@
 
 All work is done in :meth:`Peer.work`, which takes the core's Readys and does what each says in
 the order that ``raft.types`` lays down.  One class in chapters, each a subclass of the one before:
-``applier``, ``requests``, ``admin``, ``transactions``, and this.
+``applier``, ``requests``, ``transactions``, ``follower_reads``, ``admin``, and this.
 
 The core names members by their stores: a region has at most one peer on each.  That an older or
 newer peer on the same store is not mistaken for it is seen to by ids, in ``routing``.
@@ -153,6 +153,7 @@ class Peer(Admin):
         """
         raft = self.raft
         raft.tick(now_ns)
+        self.expire_asked(now_ns)
         if raft.node in raft.learners and not raft.quiet_ticks % self._ask_ticks:
             question = RaftMessage(
                 MessageKind.PRE_VOTE, raft.node, "", raft.term + 1, log_index=raft.last_index
@@ -264,6 +265,7 @@ class Peer(Admin):
         self.event("gone", peer=self.peer_id)
         self.host.env.log(f"{self}: peer {self.peer_id} is gone: {cause}")
         self.drop_commands(RegionNotFound(self.region_id))
+        self.drop_asked(RegionNotFound(self.region_id))
         for waiting in self._proposals.drop_all():
             self.refuse(waiting, UndeterminedResult(cause))
         writes, self._writes = self._writes, []

@@ -52,6 +52,11 @@ class PendingReads:
         if waiting:
             self._confirmed.append((index, waiting))
 
+    def granted(self, waiting: Waiting, index: int) -> None:
+        """A read that the region's leader, elsewhere, has confirmed."""
+        self._confirmed.append((index, [waiting]))
+        self._count += 1
+
     def dropped(self, context: bytes) -> list[Waiting]:
         """The round will never be confirmed: those who are to be refused."""
         waiting = self._asked.pop(context, [])

@@ -10,14 +10,17 @@ one Ready, one append message per peer.  Reads of one turn share one ReadIndex r
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import cast
 
 from splitbrain.cluster.messages import (
+    DataIsNotReady,
     EntryTooLarge,
     KeyNotInRegion,
     NotLeader,
     PeerNotMatch,
     RawCas,
+    ReadGrant,
     RegionError,
     RegionNotInitialized,
     ServerIsBusy,
@@ -86,7 +89,7 @@ class Requests(Applying):
         context, raft, region = request.context, self.raft, self.region
         if context.peer_id and context.peer_id != self.peer_id:
             return PeerNotMatch(context.peer_id, self.peer_id)
-        if raft.role is not LEADER and not _anybody_may(request):
+        if raft.role is not LEADER and _how(request) is ReplicaRead.LEADER:
             return self.not_leader()
         if region is None:
             return RegionNotInitialized(self.region_id)
@@ -105,7 +108,7 @@ class Requests(Applying):
             peer = self.region.peer_on(self.config.nodes.index(leader) + 1)
         return NotLeader(leader, self.region_id, peer.id if peer else 0)
 
-    def send(self, sender: str, reply: Reply) -> None:
+    def send(self, sender: str, reply: Reply | ReadGrant) -> None:
         """Answer."""
         self._send(sender, reply)
 
@@ -165,8 +168,15 @@ class Requests(Applying):
     # -- reads -----------------------------------------------------------------------------------
 
     def _on_read(self, waiting: Waiting, request: Request) -> None:
-        if _anybody_may(request):
+        how = _how(request)
+        if how is ReplicaRead.STALE:
+            self.refuse(waiting, DataIsNotReady(self.region_id, self.peer_id))
+            return
+        if how is ReplicaRead.EVENTUAL:
             self._send(waiting.sender, self.read(request))
+            return
+        if how is ReplicaRead.FOLLOWER and self.raft.role is not LEADER:
+            self._ask_leader(waiting, request)
             return
         if self.config.lease_reads:
             answer = self.read(request)  # the state first, then the time
@@ -175,6 +185,10 @@ class Requests(Applying):
                 return
         self._reads.queue(waiting)
         self.host.flush_soon(self)
+
+    @abstractmethod
+    def _ask_leader(self, waiting: Waiting, request: Request) -> None:
+        """Ask the region's leader from where on this replica may serve the read."""
 
     def _lease_holds(self) -> bool:
         """May the state be shown without asking anybody?
@@ -216,7 +230,7 @@ class Requests(Applying):
                 self.refuse(waiting, self.not_leader())
 
 
-def _anybody_may(request: Request) -> bool:
-    """Is it a read that any replica may serve from whatever it has applied?"""
-    eventual = request.context.replica_read is ReplicaRead.EVENTUAL
-    return eventual and isinstance(request, ALL_READS)
+def _how(request: Request) -> ReplicaRead:
+    """Which replica may serve the request."""
+    reads = isinstance(request, ALL_READS)
+    return request.context.replica_read if reads else ReplicaRead.LEADER

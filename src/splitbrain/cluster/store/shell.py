@@ -18,6 +18,8 @@ from splitbrain.cluster.messages import (
     MismatchMode,
     Probe,
     RaftBatch,
+    ReadAsk,
+    ReadGrant,
     RegionError,
     RegionMessage,
     RegionNotFound,
@@ -121,6 +123,12 @@ class Store(Routing):
                 self.work()
         elif kind in REPLY:
             self._on_request(Waiting(sender, message), message)
+        elif kind is ReadAsk or kind is ReadGrant:
+            peer = self.peers.get(message.region_id)
+            if peer is not None and kind is ReadAsk:
+                peer.on_read_ask(sender, message)
+            elif peer is not None:
+                peer.on_read_grant(message)
         elif kind in ANSWERS:
             if self._pd is not None:
                 self._pd.on_answer(message)

@@ -39,6 +39,7 @@ from splitbrain.cluster.mvcc.codec import encode_key
 from splitbrain.cluster.mvcc.engine import Decision, Wait
 from splitbrain.cluster.mvcc.latches import Latches
 from splitbrain.cluster.mvcc.service import READS, WriteRequest, needs_max_ts
+from splitbrain.cluster.raft.types import Role
 from splitbrain.cluster.storage.commands import Batch, encode_command
 from splitbrain.cluster.storage.logfile import GroupLog
 from splitbrain.cluster.store.host import Host
@@ -257,7 +258,9 @@ class Transactions(Requests):
         error = _outside(_keys_read(request), region)
         if error is not None:
             return refused(request, error)
-        answer: TxnAnswer = self.host.mvcc.read(request, self.state, self.host.memory)
+        # Of a read that another replica serves its leader has taken note.
+        memory = self.host.memory if self.raft.role is Role.LEADER else None
+        answer: TxnAnswer = self.host.mvcc.read(request, self.state, memory)
         return answer
 
 
