@@ -293,3 +293,13 @@ def test_a_serializable_transaction_may_leave_locks_where_it_only_read() -> None
     history = told(before, one, other, parts=(records,))
     assert replay(history).verdict == VALID
     assert check(history).verdict == VALID
+
+
+def test_an_insert_after_a_delete_of_unknown_outcome_is_open() -> None:
+    there = foot(5, 9, put("a", 1))
+    unsure = foot(12, 0, Step("delete", "a"))
+    insert = foot(20, 25, Step("insert", "a", 2))
+    result = replay(told(there, unsure, insert, kinds="oio"))
+    assert (result.verdict, result.reason) == (UNKNOWN, "no-evidence")
+    refuted = replay(told(there, insert))
+    assert [anomaly.kind for anomaly in refuted.anomalies] == ["insert-over-value"]

@@ -7,8 +7,8 @@ timestamp of a value that only this transaction wrote:
     T7  start 10, put x 5, no answer          unknown
     T9  get x -> 5, a version of 14           so T7 committed at 14, with all that it wrote
 
-What a dump holds of transactions that the history does not know (or what was read, and could be of
-several) is a version without a writer.
+What a dump holds of transactions that the history does not know, or what was read and could be of
+several (or of one that left no footprint), is a version without a writer.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Timelines(msgspec.Struct, frozen=True, eq=False):
 
 def timelines(gathered: Gathered, dumps: Iterable[tuple[int, Dump]]) -> Timelines:
     """What was committed, from completions, dumps and reads."""
-    maker = _Maker(gathered.transactions)
+    maker = _Maker(gathered.transactions, others=bool(gathered.untraced or gathered.bare))
     parts = [(index, part) for index, dump in dumps for part in dump.parts]
     maker.from_records(record for _, part in parts for record in part.writes)
     maker.from_reads()
@@ -95,8 +95,9 @@ def timelines(gathered: Gathered, dumps: Iterable[tuple[int, Dump]]) -> Timeline
 
 
 class _Maker:
-    def __init__(self, transactions: Sequence[Transaction]) -> None:
+    def __init__(self, transactions: Sequence[Transaction], *, others: bool) -> None:
         self.transactions = transactions
+        self.others = others
         self.commits: dict[int, int] = {}
         self.by_start: dict[int, list[Transaction]] = {}
         self.ghosts: dict[int, WriteRecord] = {}
@@ -159,7 +160,7 @@ class _Maker:
                 if self.commits.get(number, commit_ts) == commit_ts
                 and self.transactions[number].foot.start_ts < commit_ts
             ]
-            if len(able) == 1:
+            if len(able) == 1 and not self.others:
                 self.commits[able[0]] = commit_ts
                 known |= {(other, commit_ts) for other in self.transactions[able[0]].writes}
             elif able:
