@@ -19,7 +19,7 @@ from splitbrain.cluster.messages import key_errors, pd, pd_types, txn
 from splitbrain.cluster.messages.context import ReplicaRead
 from splitbrain.cluster.messages.pd_errors import ClusterMismatch, PdError, PdRegionNotFound
 from splitbrain.cluster.messages.raw import RawBatchRequest
-from splitbrain.cluster.messages.region import Region
+from splitbrain.cluster.messages.region import Peer, Region
 from splitbrain.cluster.rpc import (
     deadlock_pb2,
     errorpb_pb2,
@@ -130,7 +130,15 @@ SPECIAL[m.EpochNotMatch] = st.lists(any_of(Region), max_size=3).map(
     lambda regions: epochs(tuple(regions))
 )
 SPECIAL[pd_types.StoreMeta] = st.integers(1, 3).flatmap(store_meta)
-SPECIAL[pd_types.PdRegion] = without(pd_types.PdRegion, down=())
+
+
+def led(placed: pd_types.PdRegion) -> pd_types.PdRegion:
+    """With a leader, if there is anybody: a region without one is told with a guess."""
+    leader = placed.leader or next(iter(placed.region.peers), None)
+    return msgspec.structs.replace(placed, leader=leader)
+
+
+SPECIAL[pd_types.PdRegion] = without(pd_types.PdRegion, down=()).map(led)
 
 
 def failed(kind: Any) -> st.SearchStrategy[Any]:
@@ -297,6 +305,13 @@ def test_a_region_that_is_not_found_is_an_answer_without_region_and_error() -> N
     assert not wire.HasField("region")
     assert not wire.header.HasField("error")
     assert codec.answer.from_wire(wire, BOOK) == pd.GetRegionReply(error=PdRegionNotFound())
+
+
+def test_a_region_without_a_leader_is_told_with_one_of_its_peers() -> None:
+    codec = next(one for one in PD if one.request.kind is pd.GetRegion)
+    peers = (Peer(4, 2), Peer(5, 3))
+    reply = pd.GetRegionReply(pd_types.PdRegion(Region(1, peers=peers)))
+    assert there_and_back(codec, reply).region.leader == peers[0]
 
 
 def test_a_wrong_cluster_is_told_in_pds_words() -> None:

@@ -125,11 +125,21 @@ _STORES = Field(
 
 # -- regions -------------------------------------------------------------------------------------
 
+
+def _leader(placed: Any, names: Names) -> Mapping[str, Any]:
+    """Who leads; where PD does not know (it is new, say), some peer: a store names its leader itself.
+
+    TiKV's client in Rust keeps a region without a leader for ever, and never asks again.
+    """
+    told = placed.leader or next(iter(placed.region.peers), None)
+    return {} if told is None else {"leader": PEER.to_wire(told, names)}
+
+
 _PLACED = Shape(
     pd_types.PdRegion,
     pdpb.Region,
     part("region", REGION, needed=True),
-    part("leader", PEER),
+    Field(_leader, part("leader", PEER).read),
     parts("pending", PEER, "pending_peers"),
 )
 
