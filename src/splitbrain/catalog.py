@@ -114,6 +114,7 @@ _ON_TRANSACTIONS = {
 def builtin() -> Catalog:
     """What splitbrain ships."""
     from splitbrain.cluster.config import KNOBS
+    from splitbrain.cluster.pd.config import PD_KNOBS
     from splitbrain.nemesis.packages import PACKAGES, SINGLE
     from splitbrain.substrates.sim.knobs import KNOBS as SIM_KNOBS
 
@@ -152,6 +153,8 @@ def builtin() -> Catalog:
             **SUBSTRATE_OPTIONS,
             **SIM_KNOBS,
             **KNOBS,
+            **PD_KNOBS,
+            "lock-ttl-ms": "how long others respect the locks of a client that has gone silent",
             "read-from": "which store a client asks first: its bound one, or the leader it knows",
         },
         described=DESCRIBED,
@@ -173,6 +176,7 @@ def resolve(spec: TestSpec, catalog: Catalog) -> Test:
             raise UnknownName("option", name, catalog.options)
     check_options(spec.options)
     workload = make_workload(spec, catalog)
+    spec = msgspec.structs.replace(spec, vocabulary=workload.vocabulary)
     system = make_system(spec, catalog)
     if workload.vocabulary not in system.vocabularies:
         raise Unsupported(

@@ -6,6 +6,7 @@ The file, with what may be left out in brackets:
       "store":      {"node": "n1", "nodes": ["n1", "n2", "n3"], ...},   StoreConfig
       "addresses":  {"n1": "127.0.0.1:4001", "n2": ...},   advertised host:port of every store
       "data_dir":   "/run/n1/data",
+      ["pd"]:       {"node": "n1", "nodes": ["n1", "n2", "n3"], ...},   PdConfig: a member is here
       ["dial"]:     {"n2": "127.0.0.1:5012"},   where to dial a peer instead (a proxy)
       ["listen"]:   "127.0.0.1:4001",           instead of the own advertised address
       ["control"]:  "/run/n1/control.sock",     or SPLITBRAIN_CONTROL; none: no control socket
@@ -40,7 +41,8 @@ from typing import Any
 import msgspec
 
 from splitbrain.cluster.config import StoreConfig
-from splitbrain.cluster.factory import build_store
+from splitbrain.cluster.factory import build_node
+from splitbrain.cluster.pd.config import PdConfig
 from splitbrain.cluster.rpc.names import Names
 from splitbrain.cluster.rpc.pd import StaticPd
 from splitbrain.cluster.rpc.server import Server
@@ -75,6 +77,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     store: StoreConfig
     addresses: Mapping[str, str]
     data_dir: str
+    pd: PdConfig | None = None
     dial: Mapping[str, str] = {}
     listen: str = ""
     control: str = ""
@@ -131,9 +134,9 @@ class Node:
         )
         self._transport = GrpcTransport(store.node, config.peer_addresses(), self._env.receive)
         self._env.transport = self._transport
-        self._shell: Shell = build_store(store, self._env)
+        self._shell: Shell = build_node(store, config.pd, self._env)
         names = Names(store.nodes, config.addresses)
-        pd = StaticPd(store.node, names, self._leader)
+        pd = None if store.pd else StaticPd(store.node, names, self._leader)
         self._server = Server(config.listen, names, self._transport, pd, config.cluster_id)
         self._control: ControlServer | None = None
         if config.control:

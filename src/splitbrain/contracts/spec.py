@@ -67,6 +67,7 @@ class TestSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         schedule: faults at fixed times instead of, or beside, random ones.
         left_out: faults of the schedule's file that the substrate lacks, and that were left out.
         load: plug-in files.
+        vocabulary: what the workload speaks; filled in when its name is resolved.
     """
 
     workload: str
@@ -84,4 +85,5 @@ class TestSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     schedule: tuple[ScheduledFault, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     load: tuple[str, ...] = ()
+    vocabulary: str = "kv"
     format: int = FORMAT

@@ -61,6 +61,7 @@ from splitbrain.cluster.messages.raw import (
 from splitbrain.cluster.messages.txn import (
     BatchGet,
     Get,
+    ListRecords,
     Scan,
     ScanLock,
     TxnAnswer,
@@ -82,7 +83,17 @@ REPLIES: dict[type, type] = {
 
 assert all(reply.__name__ == f"{asked.__name__}Reply" for asked, reply in REPLIES.items())
 
-_READS = (RawGet, RawScan, RawBatchGet, RawBatchScan, Get, BatchGet, Scan, ScanLock)
+_READS = (
+    RawGet,
+    RawScan,
+    RawBatchGet,
+    RawBatchScan,
+    Get,
+    BatchGet,
+    Scan,
+    ScanLock,
+    ListRecords,
+)
 
 
 class Fate(enum.Enum):

@@ -52,7 +52,11 @@ _SCAN_ALL = 1 << 20
 
 
 class Transaction:
-    """One transaction; operations one after another.  Made by :meth:`TxnClient.begin`."""
+    """One transaction; operations one after another.  Made by :meth:`TxnClient.begin`.
+
+    Attributes:
+        read_at: as of when the last read committed values were read; 0: as of the start.
+    """
 
     def __init__(
         self, client: TxnClient, standing: Standing, *, committer: Committer, read_only: bool
@@ -72,6 +76,7 @@ class Transaction:
         self._seen: dict[bytes, None] = {}
         self._beats: asyncio.Task[None] | None = None
         self._doom = ""
+        self.read_at = 0
 
     @property
     def facts(self) -> Facts:
@@ -142,7 +147,7 @@ class Transaction:
     async def _snapshot(self, patience: Patience) -> Snapshot:
         if self._standing.options.isolation != "read-committed":
             return self._reader
-        now_ts = await self._access.pd.timestamp(patience)
+        now_ts = self.read_at = await self._access.pd.timestamp(patience)
         return Snapshot(self._access, self._client.resolver, now_ts, committed=True)
 
     # -- writing -----------------------------------------------------------------------------

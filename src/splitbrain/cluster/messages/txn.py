@@ -19,6 +19,7 @@ logical.  Keys are the user's own; the store encodes them.  Every reply has ``re
     TxnHeartBeat         TxnHeartBeatReply         the primary's lock
     PessimisticLock      PessimisticLockReply      locks
     PessimisticRollback  PessimisticRollbackReply  removes locks
+    ListRecords          ListRecordsReply          (not TiKV's)
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from splitbrain.cluster.messages.pessimistic import (
     PessimisticRollback,
     PessimisticRollbackReply,
 )
+from splitbrain.cluster.messages.records import ListRecords, ListRecordsReply
 from splitbrain.cluster.messages.region_errors import RegionError
 
 __all__ = [
@@ -64,6 +66,8 @@ __all__ = [
     "CommitReply",
     "Get",
     "GetReply",
+    "ListRecords",
+    "ListRecordsReply",
     "Mutation",
     "MutationKind",
     "Pair",
@@ -360,6 +364,7 @@ TxnRequest: TypeAlias = (
     | TxnHeartBeat
     | PessimisticLock
     | PessimisticRollback
+    | ListRecords
 )
 TxnAnswer: TypeAlias = (
     GetReply
@@ -376,4 +381,5 @@ TxnAnswer: TypeAlias = (
     | TxnHeartBeatReply
     | PessimisticLockReply
     | PessimisticRollbackReply
+    | ListRecordsReply
 )

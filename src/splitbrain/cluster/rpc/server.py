@@ -22,6 +22,7 @@ import grpc.aio
 import msgspec
 
 from splitbrain.cluster import messages as m
+from splitbrain.cluster.messages.txn import ListRecords
 from splitbrain.cluster.rpc import health_pb2 as health
 from splitbrain.cluster.rpc.handlers import service, unary
 from splitbrain.cluster.rpc.names import Names
@@ -83,9 +84,8 @@ class Server:
         self._server: Any = grpc.aio.server(options=SERVER)
         tikv = TikvService(transport.ask, names, cluster_id, serves)
         driver = PdService(transport.ask if pd is None else _static(pd), names, cluster_id)
-        own = OwnService(
-            transport.ask, (*serves, *(get_args(m.PdRequest) if pd is None else ()))
-        )
+        driver_requests = get_args(m.PdRequest) if pd is None else ()
+        own = OwnService(transport.ask, (*serves, ListRecords, *driver_requests))
         health_check = {"Check": unary(_check_health, health.HealthCheckRequest)}
         self._server.add_generic_rpc_handlers(
             (

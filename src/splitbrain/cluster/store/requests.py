@@ -27,6 +27,7 @@ from splitbrain.cluster.messages import (
     StaleCommand,
 )
 from splitbrain.cluster.messages.context import ReplicaRead
+from splitbrain.cluster.messages.txn import ListRecords
 from splitbrain.cluster.mvcc.service import READS
 from splitbrain.cluster.raft.types import Role
 from splitbrain.cluster.storage.commands import encode_command
@@ -50,7 +51,7 @@ from splitbrain.cluster.store.replies import (
 __all__ = ["Requests"]
 
 LEADER = Role.LEADER
-ALL_READS = RAW_READS + READS
+ALL_READS = (*RAW_READS, *READS, ListRecords)
 
 
 class Requests(Applying):

@@ -29,6 +29,7 @@ from splitbrain.cluster.messages.region import Region
 from splitbrain.cluster.messages.txn import (
     BatchGet,
     Get,
+    ListRecords,
     PessimisticLockReply,
     Scan,
     ScanLock,
@@ -38,6 +39,7 @@ from splitbrain.cluster.messages.txn import (
 from splitbrain.cluster.mvcc.codec import encode_key
 from splitbrain.cluster.mvcc.engine import Decision, Wait
 from splitbrain.cluster.mvcc.latches import Latches
+from splitbrain.cluster.mvcc.listing import listing
 from splitbrain.cluster.mvcc.service import READS, WriteRequest, needs_max_ts
 from splitbrain.cluster.raft.types import Role
 from splitbrain.cluster.storage.commands import Batch, encode_command
@@ -250,11 +252,13 @@ class Transactions(Requests):
 
     def read(self, request: Request) -> Reply:
         """The answer of a read in the present state, if the region is still as the client thinks."""
-        if not isinstance(request, READS):
+        if not isinstance(request, (*READS, ListRecords)):
             return super().read(request)
         region = self.region
         if region is None or request.context.version != region.epoch.version:
             return refused(request, self._moved_on())
+        if isinstance(request, ListRecords):
+            return listing(self.state, region.start, region.end, self.raft.applied_index)
         error = _outside(_keys_read(request), region)
         if error is not None:
             return refused(request, error)

@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
 
 from splitbrain.cluster.bugs.registry import client_class
+from splitbrain.cluster.client.options import ClientOptions
 from splitbrain.cluster.client.raw import Options, RawClient
+from splitbrain.cluster.client.txn import TxnClient
 from splitbrain.cluster.config import StoreConfig
-from splitbrain.cluster.factory import build_store
+from splitbrain.cluster.factory import build_node
+from splitbrain.cluster.messages import Context
+from splitbrain.cluster.messages.txn import ListRecords, ListRecordsReply
+from splitbrain.cluster.pd.config import PdConfig
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.contracts.testbed import Node, Program, Testbed
-from splitbrain.contracts.workload import Kv
+from splitbrain.contracts.workload import Kv, Transactions
 from splitbrain.env import Caller, Pacer
 from splitbrain.env.random import Random
 from splitbrain.errors import Definite, NodeFailed
+from splitbrain.systems.minitikv.transactions import TxnSession
 
-__all__ = ["RunningMinitikv", "start_stores"]
+__all__ = ["NodePlan", "RunningMinitikv", "start_stores"]
 
 _READY_TIMEOUTS = 20
 """A leader is waited for so many election timeouts, and at least 10 s."""
 
 _PRIMARY_TIMEOUT_S = 0.25
+
+
+class NodePlan(msgspec.Struct, frozen=True):
+    """What one node is to run."""
+
+    store: StoreConfig
+    pd: PdConfig | None = None
 
 
 class KvSession:
@@ -89,28 +103,30 @@ class RunningMinitikv:
         testbed: Testbed,
         random: Random,
         pacer: Pacer,
-        configs: Mapping[str, StoreConfig],
+        plans: Mapping[str, NodePlan],
         op_timeout_s: float,
     ) -> None:
         self._spec = spec
         self._testbed = testbed
         self._random = random
         self._pacer = pacer
-        self._configs = configs
+        self._plans = plans
         prefer = str(spec.options.get("read-from", "bound"))
         self._options = Options(op_timeout_s=op_timeout_s, prefer=prefer)  # type: ignore[arg-type]
-        self._sessions: list[RawClient] = []
+        self._op_timeout_s = op_timeout_s
+        self._sessions: list[RawClient | TxnClient] = []
         self._caller: Caller | None = None
 
     async def ready(self) -> None:
         """Wait until a leader serves: it has applied an entry of its term, or answers a read."""
-        config = self._configs[self._spec.nodes[0]]
+        config = self._plans[self._spec.nodes[0]].store
         limit_s = max(10.0, _READY_TIMEOUTS * config.election_timeout_s)
         deadline_ns = self._pacer.monotonic_ns() + int(limit_s * 1e9)
         while self._pacer.monotonic_ns() < deadline_ns:
             for name, status in (await self._statuses()).items():
                 if status.get("role") == "leader" and (
-                    status.get("applied", 0) > 0 or await self._serves(name, config)
+                    (not config.pd and status.get("applied", 0) > 0)
+                    or await self._serves(name, config)
                 ):
                     return
             for crash in self._testbed.crashes():
@@ -121,6 +137,12 @@ class RunningMinitikv:
 
     async def _serves(self, leader: str, config: StoreConfig) -> bool:
         """Ask a leader that has not yet applied anything for a read, for three ticks at most."""
+        if config.pd:  # the driver must serve, too
+            try:
+                await self._txn_client(0.5 * config.election_timeout_s).timestamp()
+            except Definite:
+                return False
+            return True
         client = client_class(self._spec.bugs)(
             _Shared(self._shared_caller()),
             self._pacer,
@@ -169,6 +191,51 @@ class RunningMinitikv:
         self._sessions.append(client)
         return KvSession(client)
 
+    async def txn(self, node: str) -> Transactions:
+        """A session of transactions; it goes wherever a region's leader is, whatever ``node``."""
+        client = self._txn_client(self._op_timeout_s)
+        self._sessions.append(client)
+        ttl_ms = int(self._spec.options.get("lock-ttl-ms", 1.5 * self._op_timeout_s * 1000))
+        records = partial(self._records, node)
+        return TxnSession(client, records, node=node, lock_ttl_ms=ttl_ms)
+
+    async def _records(self, node: str) -> list[tuple[int, ListRecordsReply]]:
+        """What ``node`` holds of the regions that it leads, confirmed by a majority."""
+        try:
+            answer = await self._testbed.node(node).control("regions", {}, timeout_s=1.0)
+        except (ConnectionError, TimeoutError) as error:
+            raise Definite("no-dump", str(error)) from error
+        found = []
+        for region in answer["regions"]:
+            if region["role"] != "leader":
+                continue
+            conf_version, version = region["epoch"]
+            request = ListRecords(Context(region["id"], conf_version, version))
+            reply = await self._ask(node, request)
+            if reply.region_error is not None:
+                raise Definite("no-dump", f"region {region['id']}: {reply.region_error}")
+            found.append((region["id"], reply))
+        return found
+
+    async def _ask(self, node: str, request: ListRecords) -> ListRecordsReply:
+        try:
+            reply: ListRecordsReply = await self._shared_caller().call(
+                node, request, timeout_s=self._op_timeout_s
+            )
+        except (ConnectionError, TimeoutError, EOFError) as error:
+            raise Definite("no-dump", str(error)) from error
+        return reply
+
+    def _txn_client(self, op_timeout_s: float) -> TxnClient:
+        config = self._plans[self._spec.nodes[0]].store
+        return TxnClient(
+            _Shared(self._shared_caller()),
+            self._pacer,
+            config.pd,
+            self._random.stream("client", len(self._sessions)),
+            options=ClientOptions(op_timeout_s=op_timeout_s),
+        )
+
     def _shared_caller(self) -> Caller:
         if self._caller is None:
             self._caller = self._testbed.caller("clients") or self._grpc_caller()
@@ -207,20 +274,21 @@ async def start_stores(
     testbed: Testbed,
     random: Random,
     pacer: Pacer,
-    configs: Mapping[str, StoreConfig],
+    plans: Mapping[str, NodePlan],
     op_timeout_s: float,
 ) -> RunningMinitikv:
-    """Start a store on every node."""
+    """Start a store on every node, and a member of the placement driver where one is to be."""
     nodes = testbed.nodes.values()
     await asyncio.gather(
-        *(node.start(_program(testbed, node, configs[node.name], random)) for node in nodes)
+        *(node.start(_program(testbed, node, plans[node.name], random)) for node in nodes)
     )
-    return RunningMinitikv(spec, testbed, random, pacer, configs, op_timeout_s)
+    return RunningMinitikv(spec, testbed, random, pacer, plans, op_timeout_s)
 
 
-def _program(testbed: Testbed, node: Node, config: StoreConfig, random: Random) -> Program:
+def _program(testbed: Testbed, node: Node, plan: NodePlan, random: Random) -> Program:
     settings = {
-        "store": msgspec.to_builtins(config),
+        "store": msgspec.to_builtins(plan.store),
+        "pd": msgspec.to_builtins(plan.pd),
         "addresses": {name: other.address for name, other in testbed.nodes.items()},
         "dial": dict(testbed.links(node.name)),
         "data_dir": node.data_dir,
@@ -232,5 +300,5 @@ def _program(testbed: Testbed, node: Node, config: StoreConfig, random: Random) 
         argv=(node.python, "-m", "splitbrain.cluster.node", path),
         files={"node.json": msgspec.json.encode(settings)},
         control=True,
-        build=lambda env: build_store(config, env),
+        build=lambda env: build_node(plan.store, plan.pd, env),
     )

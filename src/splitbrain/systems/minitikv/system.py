@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping, Sequence
 
 from splitbrain.cluster.config import StoreConfig
+from splitbrain.cluster.pd.config import PdConfig
 from splitbrain.contracts.fault import Fault, Limit
 from splitbrain.contracts.spec import ScheduledFault, TestSpec
 from splitbrain.contracts.system import Bug, RunningSystem
@@ -13,7 +14,7 @@ from splitbrain.env import Pacer
 from splitbrain.env.random import Random
 from splitbrain.systems.minitikv.bugs import BUGS
 from splitbrain.systems.minitikv.knobs import drawn_knobs
-from splitbrain.systems.minitikv.running import start_stores
+from splitbrain.systems.minitikv.running import NodePlan, start_stores
 from splitbrain.systems.minitikv.schedules import SCHEDULES
 
 __all__ = ["Minitikv"]
@@ -49,7 +50,7 @@ class Minitikv:
     """The bundled reference cluster; see DESIGN of ``splitbrain.cluster``."""
 
     name = "minitikv"
-    vocabularies = frozenset({"kv"})
+    vocabularies = frozenset({"kv", "txn"})
     bugs: Mapping[str, Bug] = BUGS
     admin_actions = frozenset({"transfer-leader", "campaign", "compact", "status"})
     fault_model: Mapping[Fault, Limit] = {
@@ -59,15 +60,26 @@ class Minitikv:
 
     def config(self, spec: TestSpec, node: str) -> StoreConfig:
         """What the store ``node`` is told."""
-        scale = float(spec.options.get("scale", SCALE))
+        transactional = spec.vocabulary == "txn"
         base = StoreConfig(
             node=node,
             nodes=spec.nodes,
-            scale=scale,
+            scale=_scale(spec),
+            mode="txn" if transactional else "raw",
+            pd=_members(spec) if transactional else (),
+            first_stores=spec.nodes[: _pd_config(spec, spec.nodes[0]).replicas]
+            if transactional
+            else (),
             bugs=tuple(bug for bug in spec.bugs if bug in BUGS),
         )
         drawn = drawn_knobs(spec.seed) if spec.substrate == "sim" else {}
         return base.with_options({**drawn, **spec.options})
+
+    def pd_config(self, spec: TestSpec, node: str) -> PdConfig | None:
+        """What the member of the placement driver on ``node`` is told; None: there is none."""
+        if spec.vocabulary != "txn" or node not in _members(spec):
+            return None
+        return _pd_config(spec, node)
 
     def election_timeout_s(self, spec: TestSpec) -> float:
         """T."""
@@ -87,6 +99,7 @@ class Minitikv:
         """Raise RequestError for knobs that make no sense."""
         for node in spec.nodes:
             self.config(spec, node)
+            self.pd_config(spec, node)
 
     def schedule(self, name: str) -> Sequence[ScheduledFault]:
         """A directed schedule by name; KeyError if there is none."""
@@ -96,9 +109,31 @@ class Minitikv:
         self, spec: TestSpec, testbed: Testbed, random: Random, pacer: Pacer
     ) -> Awaitable[RunningSystem]:
         """Start a store on every node."""
-        configs = {node: self.config(spec, node) for node in spec.nodes}
-        timeout_s = op_timeout_s(spec, configs[spec.nodes[0]])
+        configs = {
+            node: NodePlan(self.config(spec, node), self.pd_config(spec, node))
+            for node in spec.nodes
+        }
+        timeout_s = op_timeout_s(spec, configs[spec.nodes[0]].store)
         return start_stores(spec, testbed, random, pacer, configs, timeout_s)
+
+
+def _scale(spec: TestSpec) -> float:
+    return float(spec.options.get("scale", SCALE))
+
+
+def _members(spec: TestSpec) -> tuple[str, ...]:
+    """The nodes that have a member of the placement driver beside their store."""
+    return spec.nodes[: 3 if len(spec.nodes) >= 3 else 1]
+
+
+def _pd_config(spec: TestSpec, node: str) -> PdConfig:
+    base = PdConfig(
+        node=node,
+        nodes=_members(spec),
+        scale=_scale(spec),
+        replicas=min(3, len(spec.nodes)),
+    )
+    return base.with_options(spec.options)
 
 
 def op_timeout_s(spec: TestSpec, config: StoreConfig) -> float:
