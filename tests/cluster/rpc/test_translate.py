@@ -272,7 +272,7 @@ def test_every_request_of_ours_to_a_store_has_a_method() -> None:
         *typing.get_args(m.Request),
         *typing.get_args(RawBatchRequest),
         *typing.get_args(txn.TxnRequest),
-    }
+    } - {txn.ListRecords}  # goes our own way
     assert set(METHODS) == kinds
     assert set(BATCHED) == {kind.__name__ for kind in kinds} - {"RawCas"}
 
