@@ -21,7 +21,7 @@ from splitbrain.cluster.messages.txn import Commit, Mutation, MutationKind, Prew
 from splitbrain.cluster.rpc.caller import GrpcCaller
 from tests.cluster.rpc.processes import Cluster
 
-from .conftest import HERE, ForeignError
+from .conftest import ForeignError
 from .onestore import OneStore
 
 pytestmark = [pytest.mark.processes, pytest.mark.interop]
@@ -40,6 +40,7 @@ class Place:
     ) -> None:
         self.addresses = addresses
         self.leader = leader
+        self.driver = leader
         self.cluster = cluster
         self.caller = GrpcCaller(addresses, tuple(addresses))
 
@@ -47,7 +48,8 @@ class Place:
         return await self.caller.call(self.leader, request, timeout_s=5)
 
     async def timestamp(self) -> int:
-        answer = await self.ask(pd.Tso())
+        answer = await self.caller.call(self.driver, pd.Tso(), timeout_s=5)
+        assert answer.error is None
         return compose_ts(answer.physical, answer.logical)
 
 
@@ -59,15 +61,34 @@ async def one_store(_: Path) -> AsyncIterator[Place]:
 
 @contextlib.asynccontextmanager
 async def three_stores(directory: Path) -> AsyncIterator[Place]:
-    cluster = Cluster(directory, program=(str(HERE / "txn_node.py"),))
+    """With a member of the placement driver beside each."""
+    cluster = Cluster(directory)
+    nodes = cluster.nodes
     try:
-        for node in cluster.nodes:
-            cluster.start(node, store={"mode": "txn"})
-        for node in cluster.nodes:
+        for node in nodes:
+            driver = {"node": node, "nodes": nodes, "scale": 1 / 3}
+            cluster.start(node, store={"mode": "txn", "pd": nodes}, pd=driver)
+        for node in nodes:
             await cluster.ready(node)
-        yield Place(cluster.addresses, await cluster.leader(), cluster)
+        place = Place(cluster.addresses, await cluster.leader(), cluster)
+        await founded(place, nodes)
+        yield place
     finally:
         cluster.close()
+
+
+async def founded(place: Place, nodes: tuple[str, ...]) -> None:
+    """Until the placement driver can say who leads the first region."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        for node in nodes:
+            with contextlib.suppress(OSError, EOFError):
+                answer = await place.caller.call(node, pd.GetRegion(b"k"), timeout_s=1)
+                if answer.error is None and answer.region.leader is not None:
+                    place.driver = node
+                    return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the placement driver knows of no region")
 
 
 @pytest.fixture(

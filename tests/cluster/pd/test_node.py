@@ -166,6 +166,14 @@ def test_ids_are_never_given_twice(world):
     assert min(given) >= 1000
 
 
+def test_stores_that_have_not_spoken_yet_are_known_from_the_start(world: World) -> None:
+    """A client that is told of the first region's peers must be able to dial them."""
+    others = (store(2), store(3))
+    assert world.ask_leader(pd_stores.Bootstrap(store(1), REGION, others=others)).error is None
+    assert {one.id for one in world.ask_leader(pd.GetAllStores()).stores} == {1, 2, 3}
+    assert world.ask_leader(pd_stores.PutStore(store(2))).error is None
+
+
 def test_a_cluster_is_founded_once(world):
     assert world.ask_leader(pd.GetRegion(b"k")).error == pd_errors.PdNotBootstrapped()
     assert world.ask_leader(pd.GetClusterInfo()) == pd.GetClusterInfoReply(False)

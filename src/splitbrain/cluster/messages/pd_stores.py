@@ -36,11 +36,16 @@ __all__ = [
 
 
 class Bootstrap(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
-    """The first region and the store that makes it; of several such only one is accepted."""
+    """The first region and the store that makes it; of several such only one is accepted.
+
+    ``others`` are the stores of its other peers, which may not have spoken yet.  (Ours: TiKV's first
+    region has one peer.)  A client that is told of a peer must be able to learn of its store.
+    """
 
     store: StoreMeta
     region: Region
     cluster_id: int = 0
+    others: tuple[StoreMeta, ...] = ()
 
 
 class BootstrapReply(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):

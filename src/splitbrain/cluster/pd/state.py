@@ -193,7 +193,7 @@ class PdState:
         if region.start or region.end or region.peer_on(store.id) is None:
             return PdInvalid("the first region holds all keys and has a peer on its store")
         self.regions.put(RegionInfo(region))
-        self.stores[store.id] = store
+        self.stores |= {one.id: one for one in (store, *request.others)}
         used = max(region.id, store.id, *(max(p.id, p.store_id) for p in region.peers))
         self.ids_end = max(self.ids_end, used + 1)
         return None

@@ -140,8 +140,10 @@ class PdLink:
         elif self._bootstrapped or config.node not in config.founders:
             self._ask(PutStore(meta))
         else:
-            ids = [config.nodes.index(node) + 1 for node in config.founders]
-            self._ask(Bootstrap(meta, first_region(store.first_region, ids)))
+            ids = {config.nodes.index(node) + 1: node for node in config.founders}
+            others = tuple(StoreMeta(i, node) for i, node in ids.items() if i != meta.id)
+            region = first_region(store.first_region, list(ids))
+            self._ask(Bootstrap(meta, region, others=others))
 
     def _tell_region(self, peer: Peer, region: Region, now_ns: int) -> None:
         raft = peer.raft

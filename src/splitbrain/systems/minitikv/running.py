@@ -195,7 +195,7 @@ class RunningMinitikv:
         """A session of transactions; it goes wherever a region's leader is, whatever ``node``."""
         client = self._txn_client(self._op_timeout_s)
         self._sessions.append(client)
-        ttl_ms = int(self._spec.options.get("lock-ttl-ms", 1.5 * self._op_timeout_s * 1000))
+        ttl_ms = int(self._spec.options.get("lock-ttl-ms", self._op_timeout_s * 500))
         records = partial(self._records, node)
         return TxnSession(client, records, node=node, lock_ttl_ms=ttl_ms)
 

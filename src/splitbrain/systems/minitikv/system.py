@@ -131,7 +131,7 @@ def _pd_config(spec: TestSpec, node: str) -> PdConfig:
         node=node,
         nodes=_members(spec),
         scale=_scale(spec),
-        replicas=min(3, len(spec.nodes)),
+        replicas=min(5, len(spec.nodes) - 1 + len(spec.nodes) % 2),
     )
     return base.with_options(spec.options)
 
