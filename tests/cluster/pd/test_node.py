@@ -166,7 +166,7 @@ def test_ids_are_never_given_twice(world):
     assert min(given) >= 1000
 
 
-def test_stores_that_have_not_spoken_yet_are_known_from_the_start(world: World) -> None:
+def test_stores_that_have_not_spoken_yet_are_known_from_the_start(world):
     """A client that is told of the first region's peers must be able to dial them."""
     others = (store(2), store(3))
     assert world.ask_leader(pd_stores.Bootstrap(store(1), REGION, others=others)).error is None
