@@ -6,6 +6,7 @@
     hunt("ack-on-append", 3, with_bug=False)        its control
     hunt("ack-on-append", 3, nemesis=())            is it quiet without faults ...
     hunt("ack-on-append", 3, nemesis=("clock",))    ... and under one that should not reveal it?
+    hunt("no-conflict-check", 3, alone=True)        is it quiet where nobody is in the way?
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class Hunt(Protocol):
         *,
         with_bug: bool = True,
         nemesis: Sequence[str] | None = None,
+        alone: bool = False,
     ) -> Catch: ...
 
 
@@ -87,6 +89,12 @@ def finding_spec(
         **bug.spec,
     }
     return TestSpec(**fields)
+
+
+def lonely(spec: TestSpec) -> TestSpec:
+    """The same with one worker, who leaves no lock behind, and whose locks live long."""
+    patient = {"commit-path": "2pc", "lock-ttl-ms": 3000}
+    return msgspec.structs.replace(spec, concurrency=1, options={**spec.options, **patient})
 
 
 def run_spec(spec: TestSpec, bug: str) -> Catch:
@@ -122,9 +130,15 @@ def hunt() -> Hunt:
     """Run a bug's command, its control, or a run that must stay quiet."""
 
     def run(
-        bug: str, seed: int, *, with_bug: bool = True, nemesis: Sequence[str] | None = None
+        bug: str,
+        seed: int,
+        *,
+        with_bug: bool = True,
+        nemesis: Sequence[str] | None = None,
+        alone: bool = False,
     ) -> Catch:
-        return run_spec(finding_spec(BUGS[bug], seed, with_bug=with_bug, nemesis=nemesis), bug)
+        spec = finding_spec(BUGS[bug], seed, with_bug=with_bug, nemesis=nemesis)
+        return run_spec(lonely(spec) if alone else spec, bug)
 
     return run
 

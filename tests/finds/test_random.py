@@ -11,9 +11,26 @@ SEEDS = range(1, 21)
 """The seeds of which ``Bug.share`` says how many find it."""
 
 SHARE_MIN = 3
+FAULTY = [name for name in RANDOM if BUGS[name].nemesis]
+CONTENDED = [name for name in RANDOM if not BUGS[name].nemesis]
+"""Found without a fault: by clients that get in each other's way."""
+QUICK = (
+    "no-conflict-check",
+    "lock-no-conflict-check",
+    "secondary-first",
+    "notfound-is-rollback",
+)
+"""Of them those that are always tried: of rules, locks, commits and the resolver one each."""
 
 
-@pytest.mark.parametrize("bug", RANDOM)
+def mostly_deep(bugs: list[str]) -> pytest.MarkDecorator:
+    marks = {bug: [pytest.mark.deep] for bug in CONTENDED if bug not in QUICK}
+    return pytest.mark.parametrize(
+        "bug", [pytest.param(b, marks=marks.get(b, [])) for b in bugs]
+    )
+
+
+@mostly_deep(RANDOM)
 def test_it_is_found_and_its_control_is_valid(bug: str, hunt) -> None:  # type: ignore[no-untyped-def]
     for seed in SEEDS:
         catch = hunt(bug, seed)
@@ -27,7 +44,7 @@ def test_it_is_found_and_its_control_is_valid(bug: str, hunt) -> None:  # type: 
     assert control.verdict == "valid", control.result.summary
 
 
-@pytest.mark.parametrize("bug", RANDOM)
+@pytest.mark.parametrize("bug", FAULTY)
 def test_it_is_quiet(bug: str, hunt) -> None:  # type: ignore[no-untyped-def]
     quiet = [hunt(bug, 1, nemesis=()), hunt(bug, 1, nemesis=BUGS[bug].harmless)]
     for catch in quiet:
@@ -57,7 +74,7 @@ def test_every_control_is_valid(bug: str, hunt) -> None:  # type: ignore[no-unty
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("bug", RANDOM)
+@pytest.mark.parametrize("bug", FAULTY)
 def test_it_is_quiet_in_twenty_runs(bug: str, hunt) -> None:  # type: ignore[no-untyped-def]
     probes = 0
     for nemesis in ((), BUGS[bug].harmless):
@@ -66,6 +83,14 @@ def test_it_is_quiet_in_twenty_runs(bug: str, hunt) -> None:  # type: ignore[no-
             assert catch.verdict == "valid", (nemesis, seed, catch.result.summary)
             probes += catch.probe
     assert probes > 0 or BUGS[bug].needs_fault
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("bug", CONTENDED)
+def test_it_is_quiet_where_nobody_is_in_the_way(bug: str, hunt) -> None:  # type: ignore[no-untyped-def]
+    for seed in range(1, 11):
+        catch = hunt(bug, seed, alone=True)
+        assert catch.verdict == "valid", (seed, catch.result.summary)
 
 
 def test_loss_of_power_reveals_what_a_kill_hides(hunt) -> None:  # type: ignore[no-untyped-def]

@@ -2,14 +2,14 @@
 
 A bug replaces a class; which one is looked up here, once, when the node is made.  Several bugs of
 one class are joined by inheritance, in the order of the configuration.  Bugs of the client are
-passed over: ``bugs.registry.client_class`` makes those.
+passed over: ``bugs.registry`` has those classes, too.
 """
 
 from __future__ import annotations
 
 from functools import partial
 
-from splitbrain.cluster.bugs.registry import peer_class, raft_class
+from splitbrain.cluster.bugs.registry import mvcc_class, peer_class, raft_class
 from splitbrain.cluster.config import StoreConfig
 from splitbrain.cluster.pd.config import PdConfig
 from splitbrain.cluster.pd.factory import build_pd
@@ -30,7 +30,13 @@ def build_store(config: StoreConfig, env: Env) -> Store:
     if config.node != env.node:
         raise ValueError(f"store configured as {config.node!r} is to run as node {env.node!r}")
     bugs = config.bugs
-    return Store(config, env, raft_class=raft_class(bugs), peer_class=peer_class(bugs))
+    return Store(
+        config,
+        env,
+        raft_class=raft_class(bugs),
+        peer_class=peer_class(bugs),
+        mvcc_class=mvcc_class(bugs),
+    )
 
 
 def build_node(store: StoreConfig, pd: PdConfig | None, env: Env) -> Shell:

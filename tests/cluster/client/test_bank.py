@@ -89,11 +89,11 @@ class NotFoundIsRollback(Resolver):
 class UndeterminedRedo(TxnClient):
     """C02: what may have been done is done once more."""
 
-    def _may_redo(self, error: Exception) -> bool:
+    def _may_redo(self, error: Exception, options: Any) -> bool:
         redone = isinstance(error, Undetermined) and error.code != "client-dropped"
         if redone:
             count(self.probes)
-        return redone or super()._may_redo(error)
+        return redone or super()._may_redo(error, options)
 
 
 CASES = [

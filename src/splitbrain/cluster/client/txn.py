@@ -344,14 +344,19 @@ class TxnClient:
         self,
         body: Callable[[Transaction], Awaitable[T]],
         options: TxnOptions = TxnOptions(),  # noqa: B008 - frozen
+        *,
+        version: int = 0,
     ) -> T:
-        """``body`` in a transaction, committed; begun anew after a conflict, if so chosen."""
+        """``body`` in a transaction, committed; begun anew after a conflict, if so chosen.
+
+        ``version``: as of ``begin``.
+        """
         pauses = self.access.patience(timeout_s=options.limit_s)
         for left in range(options.retries_max, -1, -1):
             try:
-                return await self._run_once(body, options)
+                return await self._run_once(body, options, version)
             except Exception as error:
-                if options.on_conflict == "fail" or not left or not self._may_redo(error):
+                if not left or not self._may_redo(error, options):
                     raise
             try:
                 await pauses.pause("conflict")
@@ -360,9 +365,9 @@ class TxnClient:
         raise AssertionError("unreachable: the last try raises")
 
     async def _run_once(
-        self, body: Callable[[Transaction], Awaitable[T]], options: TxnOptions
+        self, body: Callable[[Transaction], Awaitable[T]], options: TxnOptions, version: int
     ) -> T:
-        txn = await self.begin(options)
+        txn = await self.begin(options, version=version)
         try:
             result = await body(txn)
         except BaseException:
@@ -371,9 +376,10 @@ class TxnClient:
         await txn.commit()
         return result
 
-    def _may_redo(self, error: Exception) -> bool:
-        """Whether the same may be done once more: only if it certainly has not been done."""
-        return isinstance(error, Definite) and error.code in _REPEATED
+    def _may_redo(self, error: Exception, options: TxnOptions) -> bool:
+        """Whether to do the same once more: only if it certainly has not been done."""
+        conflict = isinstance(error, Definite) and error.code in _REPEATED
+        return conflict and options.on_conflict == "retry"
 
     async def close(self) -> None:
         """End the client; what it has left is for others to finish."""

@@ -25,7 +25,7 @@ kind of request (``Rollbacks``, ``Commits``, ``Statuses``, ``PessimisticLocks``,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from splitbrain.cluster.messages.txn import (
@@ -93,6 +93,10 @@ REFUSAL: dict[type, Callable[..., TxnAnswer]] = {
 
 class Mvcc(Prewrites, Reads, Garbage):
     """All rules together; it has no state, and one serves any number of regions."""
+
+    def probes(self) -> Mapping[str, int]:
+        """How often the changed path of each seeded bug ran; correct rules have none."""
+        return {}
 
     def keys_of(self, request: WriteRequest, reader: Reader) -> tuple[bytes, ...]:
         """Users' keys to latch before ``decide``; sorted, each once.

@@ -236,7 +236,7 @@ class Store(Routing):
             "log_bytes": self.file.size,
             "syncs": self.file.fsyncs,
             "entries_written": self.file.entries_written,
-            "probes": {**self.probes, **self._raft_probes()},
+            "probes": {**self.probes, **self._raft_probes(), **self.mvcc.probes()},
             **({} if self._pd is None else {"pd": dict(self._pd.status())}),
             "regions": {
                 str(number): {

@@ -1,7 +1,8 @@
 """The seeded bugs of minitikv: what each changes, what reveals it, and the command that finds it.
 
-The classes live in ``cluster/bugs``; here is what a tester needs to know of them.  ``share`` is the
-number of the seeds 1 to 20 whose run by that command is invalid, as measured by ``make deep``.
+The classes live in ``cluster/bugs``; here, and in ``txn_bugs``, is what a tester needs to know of
+them.  ``share`` is the number of the seeds 1 to 20 whose run by that command is invalid, as measured
+by ``make deep``.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from splitbrain.contracts.system import Bug
+from splitbrain.systems.minitikv.txn_bugs import TXN_BUGS
 
 __all__ = ["BUGS"]
 
@@ -174,5 +176,5 @@ _ALL = (
     ),
 )
 
-BUGS: Mapping[str, Bug] = {bug.name: bug for bug in _ALL}
+BUGS: Mapping[str, Bug] = {bug.name: bug for bug in (*_ALL, *TXN_BUGS)}
 """By name."""

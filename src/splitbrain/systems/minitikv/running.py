@@ -10,7 +10,12 @@ from typing import Any
 
 import msgspec
 
-from splitbrain.cluster.bugs.registry import client_class
+from splitbrain.cluster.bugs.registry import (
+    client_class,
+    committer_class,
+    resolver_class,
+    txn_client_class,
+)
 from splitbrain.cluster.client.options import ClientOptions
 from splitbrain.cluster.client.raw import Options, RawClient
 from splitbrain.cluster.client.txn import TxnClient
@@ -228,12 +233,15 @@ class RunningMinitikv:
 
     def _txn_client(self, op_timeout_s: float) -> TxnClient:
         config = self._plans[self._spec.nodes[0]].store
-        return TxnClient(
+        bugs = self._spec.bugs
+        return txn_client_class(bugs)(
             _Shared(self._shared_caller()),
             self._pacer,
             config.pd,
             self._random.stream("client", len(self._sessions)),
             options=ClientOptions(op_timeout_s=op_timeout_s),
+            committer=committer_class(bugs),
+            resolver=resolver_class(bugs),
         )
 
     def _shared_caller(self) -> Caller:

@@ -132,6 +132,7 @@ def _pd_config(spec: TestSpec, node: str) -> PdConfig:
         nodes=_members(spec),
         scale=_scale(spec),
         replicas=min(5, len(spec.nodes) - 1 + len(spec.nodes) % 2),
+        bugs=tuple(bug for bug in spec.bugs if bug in BUGS),
     )
     return base.with_options(spec.options)
 

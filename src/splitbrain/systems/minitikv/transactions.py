@@ -67,21 +67,21 @@ class TxnSession:
             isolation=options.isolation,
             commit_path=PATHS[options.path],
             lock_ttl_ms=self._lock_ttl_ms,
+            on_conflict="fail",
         )
-        txn = await self._client.begin(chosen, version=options.version)
-        footprint.start_ts = txn.facts.start_ts
+        begun: list[Transaction] = []
+
+        async def traced(txn: Transaction) -> T:
+            begun.append(txn)
+            footprint.start_ts = txn.facts.start_ts
+            footprint.steps.clear()
+            return await body(_Txn(txn, footprint))
+
         try:
-            result = await body(_Txn(txn, footprint))
-        except BaseException:
-            await txn.rollback()
-            raise
+            return await self._client.run(traced, chosen, version=options.version)
         finally:
-            _learn(footprint, txn)
-        try:
-            await txn.commit()
-        finally:
-            _learn(footprint, txn)
-        return result
+            if begun:
+                _learn(footprint, begun[-1])
 
     async def timestamp(self) -> int:
         """A fresh timestamp of the oracle."""
