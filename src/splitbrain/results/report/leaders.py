@@ -79,8 +79,13 @@ def reigns(
 def _told(
     events: Iterable[Mapping[str, Any]],
 ) -> Iterable[tuple[int, str, str, Mapping[str, Any]]]:
-    """Events that say when and who: (time, node, kind, event)."""
+    """Events that say when and who: (time, node, kind, event).
+
+    Those of another region than the first name it; a lane for each would be too many.
+    """
     for event in events:
+        if "region" in event:
+            continue
         time_ns, node = event.get("time_ns"), event.get("node")
         if isinstance(time_ns, int) and isinstance(node, str):
             yield time_ns, node, str(event.get("kind", "")), event
