@@ -108,7 +108,7 @@ class Access:
 
     def _reachable(self, place: Place) -> bool:
         """Is the store of every peer known?"""
-        return all(self.cache.store(peer.store_id) for peer in place.region.peers)
+        return self.cache.knows_stores(place.region)
 
     async def _learn(
         self, look_up: Callable[[], Awaitable[PdRegion]], patience: Patience

@@ -83,16 +83,18 @@ REPLIES: dict[type, type] = {
 
 assert all(reply.__name__ == f"{asked.__name__}Reply" for asked, reply in REPLIES.items())
 
-_READS = (
-    RawGet,
-    RawScan,
-    RawBatchGet,
-    RawBatchScan,
-    Get,
-    BatchGet,
-    Scan,
-    ScanLock,
-    ListRecords,
+_READS: frozenset[type] = frozenset(
+    (
+        RawGet,
+        RawScan,
+        RawBatchGet,
+        RawBatchScan,
+        Get,
+        BatchGet,
+        Scan,
+        ScanLock,
+        ListRecords,
+    )
 )
 
 
@@ -147,7 +149,7 @@ _UNSURE_ELSEWHERE = (StaleCommand, RegionNotFound)
 
 def is_write(request: Any) -> bool:
     """May the request change anything?"""
-    return not isinstance(request, _READS)
+    return type(request) not in _READS
 
 
 def region_error(answer: Any) -> object:

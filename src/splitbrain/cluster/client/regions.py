@@ -137,6 +137,11 @@ class RegionCache:
         """Learn of stores."""
         self._stores.update((store.id, store) for store in stores)
 
+    def knows_stores(self, region: Region) -> bool:
+        """Is the store of every peer known?"""
+        stores = self._stores
+        return all(peer.store_id in stores for peer in region.peers)
+
     def store(self, store_id: int) -> StoreMeta | None:
         """A store, if known."""
         return self._stores.get(store_id)

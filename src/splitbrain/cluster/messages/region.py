@@ -50,4 +50,7 @@ class Region(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     def peer_on(self, store_id: int) -> Peer | None:
         """The replica on a store."""
-        return next((peer for peer in self.peers if peer.store_id == store_id), None)
+        for peer in self.peers:  # no generator: asked for with every request
+            if peer.store_id == store_id:
+                return peer
+        return None

@@ -91,13 +91,13 @@ class BatchService:
         finally:
             calls.no_more()
 
-    async def _respond(self, name: str, wire: Any) -> Any:
-        """One element's response; an element without a command gets an empty one."""
+    async def _respond(self, name: str, wire: Any) -> tuple[str, Any]:
+        """A command's name and its answer; an element without a command gets neither."""
         if not name:
-            return _Response()
+            return "", None
         if name == "Empty":
             await asyncio.sleep(wire.delay_time / 1000)
-            return _Response(Empty=tikvpb.BatchCommandsEmptyResponse(test_id=wire.test_id))
+            return name, tikvpb.BatchCommandsEmptyResponse(test_id=wire.test_id)
         codec = self._codecs.get(name)
         if codec is None:
             kind = type(getattr(_Response(), name))
@@ -107,14 +107,14 @@ class BatchService:
                 told = await self._answer(codec, wire)
             except Refused as refused:
                 told = refusal(codec.answer.wire, str(refused))
-        return _Response(**{name: told})
+        return name, told
 
 
 class _Calls:
     """What one stream has in flight, and what of it is ready."""
 
     def __init__(self) -> None:
-        self.ready: deque[tuple[int, Any]] = deque()
+        self.ready: deque[tuple[int, tuple[str, Any]]] = deque()
         self.wrong = ""
         self._open = True
         self._tasks: dict[asyncio.Task[Any], int] = {}
@@ -163,10 +163,13 @@ class _Calls:
         frame = tikvpb.BatchCommandsResponse()
         size = 0
         while self.ready and len(frame.request_ids) < FRAME_ELEMENTS and size < FRAME_BYTES:
-            request_id, response = self.ready.popleft()
-            size += response.ByteSize()
+            request_id, (name, told) = self.ready.popleft()
             frame.request_ids.append(request_id)
-            frame.responses.append(response)
+            if name:
+                size += told.ByteSize()
+                frame.responses.add(**{name: told})
+            else:
+                frame.responses.add()
         self._room.set()
         return frame
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from splitbrain.cluster import messages as m
@@ -16,13 +17,18 @@ __all__ = ["CONTEXT"]
 
 
 def _write(request: Any, _: Names) -> Mapping[str, Any]:
-    context = request.context
+    return {"context": _wire(request.context)}
+
+
+@lru_cache(maxsize=256)
+def _wire(context: m.Context) -> Any:
+    """A context's message, which is never changed: requests to one peer share it."""
     peer = None
     if context.store_id or context.peer_id:
         peer = metapb.Peer(id=context.peer_id, store_id=context.store_id)
     if context.replica_read is ReplicaRead.EVENTUAL:
         raise Refused("TiKV's protocol has no eventual read")
-    wire = kvrpcpb.Context(
+    return kvrpcpb.Context(
         region_id=context.region_id,
         region_epoch=metapb.RegionEpoch(conf_ver=context.conf_version, version=context.version),
         peer=peer,
@@ -35,7 +41,6 @@ def _write(request: Any, _: Names) -> Mapping[str, Any]:
         is_retry_request=context.is_retry,
         cluster_id=context.cluster_id,
     )
-    return {"context": wire}
 
 
 def _read(request: Any, _: Names) -> Mapping[str, Any]:

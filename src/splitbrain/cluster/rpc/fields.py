@@ -38,6 +38,8 @@ __all__ = [
     "parts",
     "refuse",
     "same",
+    "unread",
+    "unwritten",
 ]
 
 NOBODY = Names(())
@@ -60,6 +62,16 @@ class Field(NamedTuple):
     read: Callable[[Any, Names], Mapping[str, Any]]
 
 
+def unwritten(_: Any, __: Names) -> Mapping[str, Any]:
+    """``Field.write`` of what is never written."""
+    return {}
+
+
+def unread(_: Any, __: Names) -> Mapping[str, Any]:
+    """``Field.read`` of what is never read."""
+    return {}
+
+
 class Shape:
     """A struct and its protobuf message.
 
@@ -76,7 +88,8 @@ class Shape:
     ) -> None:
         self.kind = kind
         self.wire = wire
-        self._fields = fields
+        self._writers = [field.write for field in fields if field.write is not unwritten]
+        self._readers = [field.read for field in fields if field.read is not unread]
         self._failure = failure
 
     def to_wire(self, struct: Any, names: Names) -> Any:
@@ -84,8 +97,8 @@ class Shape:
         if self._failure is not None and (told := self._failure.write(struct, names)):
             return self.wire(**told)
         said: dict[str, Any] = {}
-        for field in self._fields:
-            said.update(field.write(struct, names))
+        for write in self._writers:
+            said.update(write(struct, names))
         return self.wire(**said)
 
     def from_wire(self, wire: Any, names: Names) -> Any:
@@ -97,8 +110,8 @@ class Shape:
         if self._failure is not None and (told := self._failure.read(wire, names)):
             return self.kind(**told)
         said: dict[str, Any] = {}
-        for field in self._fields:
-            said.update(field.read(wire, names))
+        for read in self._readers:
+            said.update(read(wire, names))
         return self.kind(**said)
 
 
@@ -194,7 +207,7 @@ def parts(ours: str, shape: Shape, theirs: str = "") -> Field:
 
 def constant(theirs: str, value: Any) -> Field:
     """Always written, never read."""
-    return Field(lambda _, __: {theirs: value}, lambda _, __: {})
+    return Field(lambda _, __: {theirs: value}, unread)
 
 
 def refuse(theirs: str, reason: str) -> Field:
@@ -206,7 +219,7 @@ def refuse(theirs: str, reason: str) -> Field:
             raise Refused(reason)
         return {}
 
-    return Field(lambda _, __: {}, read)
+    return Field(unwritten, read)
 
 
 def custom(

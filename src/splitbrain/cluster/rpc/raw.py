@@ -23,6 +23,7 @@ from splitbrain.cluster.rpc.fields import (
     named,
     refuse,
     same,
+    unwritten,
 )
 from splitbrain.cluster.rpc.names import Names
 
@@ -37,7 +38,7 @@ def _family(wire: Any, _: Names) -> Mapping[str, Any]:
     return {}
 
 
-FAMILY = Field(lambda _, __: {}, _family)
+FAMILY = Field(unwritten, _family)
 TTL = refuse("ttl", NO_TTL)
 FOR_CAS = constant("for_cas", True)
 """A real TiKV then takes the key's latch, as minitikv does for every write."""

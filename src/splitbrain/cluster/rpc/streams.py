@@ -52,10 +52,16 @@ class Stream:
 
     async def _wait(self, future: asyncio.Future[Any], timeout_s: float) -> Any:
         self._wake.set()
+        # One timer, and no waiter between the answer and its caller, as wait_for would put there.
+        timer = asyncio.get_running_loop().call_later(timeout_s, self._late, future)
         try:
-            return await asyncio.wait_for(future, timeout_s)
-        except TimeoutError:
-            raise TimeoutError(f"{self._node}: no answer in time") from None
+            return await future
+        finally:
+            timer.cancel()
+
+    def _late(self, future: asyncio.Future[Any]) -> None:
+        if not future.done():
+            future.set_exception(TimeoutError(f"{self._node}: no answer in time"))
 
     async def _write(self) -> None:
         # A stream that ended is the reader's to tell.
@@ -113,7 +119,7 @@ class BatchStream(Stream):
     """``BatchCommands`` to one store."""
 
     def __init__(self, node: str, channel: Any) -> None:
-        self._queue: deque[tuple[int, Any]] = deque()
+        self._queue: deque[tuple[int, str, Any]] = deque()
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._number = 0
         call = channel.stream_stream(
@@ -134,8 +140,7 @@ class BatchStream(Stream):
         number = self._number
         future = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
-        element: Any = tikvpb.BatchCommandsRequest.Request(**{command: request})
-        self._queue.append((number, element))
+        self._queue.append((number, command, request))
         try:
             answer = await self._wait(future, timeout_s)
         finally:
@@ -151,9 +156,9 @@ class BatchStream(Stream):
             return None
         frame = tikvpb.BatchCommandsRequest()
         while self._queue and len(frame.request_ids) < FRAME_ELEMENTS:
-            number, element = self._queue.popleft()
+            number, command, request = self._queue.popleft()
             frame.request_ids.append(number)
-            frame.requests.append(element)
+            frame.requests.add(**{command: request})
         return frame
 
     def _arrived(self, frame: Any) -> None:

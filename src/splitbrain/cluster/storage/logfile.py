@@ -124,10 +124,11 @@ class GroupLog:
         file = self._file
         file.entries_written += len(entries)
         if not file.rewrite_wanted:  # else the rewrite will hold them
-            for entry in entries:
-                file.write(_ENTRY, self._prefix + _encode(entry))
+            prefix = self._prefix
+            records = [(_ENTRY, prefix + _encode(entry)) for entry in entries]
             if hard_state is not None:
-                file.write(_HARD_STATE, self._prefix + _encode(hard_state))
+                records.append((_HARD_STATE, prefix + _encode(hard_state)))
+            file.write(*records)
         file.wait(done, sync=sync)
 
     def install(
@@ -160,25 +161,25 @@ class GroupLog:
         self._note, self._snapshot, self._hard_state = note, snapshot, hard_state
         if not self._file.rewrite_wanted:
             begun = _Group(note, hard_state, snapshot)
-            self._file.write(_GROUP, self._prefix + _encode(begun))
+            self._file.write((_GROUP, self._prefix + _encode(begun)))
 
     def bury(self, note: bytes) -> None:
         """Forget all but ``note``; durable as ``begin`` is."""
         self._forget()
         self._note, self._buried = note, True
         if not self._file.rewrite_wanted:
-            self._file.write(_BURIED, self._prefix + _encode(note))
+            self._file.write((_BURIED, self._prefix + _encode(note)))
 
-    def _remember(self, hard_state: HardState | None, entries: Iterable[Entry]) -> None:
+    def _remember(self, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
         assert not self._buried, "a write to a group that is no more"
         if hard_state is not None:
             self._hard_state = hard_state
-        base = self._snapshot.meta.index + 1
-        for entry in entries:
-            place = entry.index - base
-            assert 0 <= place <= len(self._entries), f"gap before entry {entry.index}"
-            del self._entries[place:]
-            self._entries.append(entry)
+        if entries:
+            first = entries[0].index
+            place = first - self._snapshot.meta.index - 1
+            assert 0 <= place <= len(self._entries), f"gap before entry {first}"
+            assert entries[-1].index - first == len(entries) - 1, f"gap after entry {first}"
+            self._entries[place:] = entries
 
     def replay(self, content: _Group | HardState | Entry | bytes) -> None:
         """Take one record found at start into what is remembered."""
@@ -279,7 +280,7 @@ class LogFile:
         if self.torn_bytes:
             self.rewrite_wanted = True
         elif not records:
-            self.write(_FORMAT, _encode(FORMAT))
+            self.write((_FORMAT, _encode(FORMAT)))
         return self.stored()
 
     def start(self) -> None:
@@ -312,10 +313,17 @@ class LogFile:
 
     # -- for the groups --------------------------------------------------------------------------
 
-    def write(self, type_: int, payload: bytes) -> None:
-        """Put one record at the end."""
-        data = pack(self._size, type_, payload)
-        self._size += len(data)
+    def write(self, *records: tuple[int, bytes]) -> None:
+        """Put records, types and payloads, at the end: all by one call of the disk."""
+        size, parts = self._size, []
+        for type_, payload in records:
+            part = pack(size, type_, payload)
+            size += len(part)
+            parts.append(part)
+        if not parts:
+            return
+        self._size = size
+        data = b"".join(parts)
         if self._replacing:
             self._held += data
         else:

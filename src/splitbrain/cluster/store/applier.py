@@ -105,6 +105,9 @@ class Applying(ABC):
     def _apply(self, entries: tuple[Entry, ...]) -> None:
         raft = self.raft
         done, last = raft.applied_index, entries[-1].index
+        told = (
+            len(self._proposals) > 0
+        )  # what is proposed meanwhile stands behind these entries
         for entry in entries:
             if entry.index <= done:
                 continue  # a snapshot was installed meanwhile
@@ -117,7 +120,7 @@ class Applying(ABC):
                     outcome = self._execute(command)
             elif entry.kind is CONF:
                 outcome = self._apply_conf(entry)
-            if len(self._proposals):
+            if told:
                 self._tell(entry, outcome)
         if last > done:
             raft.applied(last)

@@ -198,7 +198,8 @@ class Peer(Admin):
         if ready.soft_state is not None:
             self._on_role(ready.soft_state)
         self._persist(ready)
-        self._post(ready.messages)
+        if ready.messages:
+            self._post(ready.messages)
         if ready.snapshot is not None:
             self._restore(ready.snapshot)
             self._note_ids()
@@ -220,7 +221,8 @@ class Peer(Admin):
     def _persisted(self, ready: Ready) -> None:
         """``ready`` and all before it are durable.  ``work`` follows."""
         if not self.gone:
-            self._post(ready.after_persist)
+            if ready.after_persist:
+                self._post(ready.after_persist)
             self.raft.persisted(ready.number)
             if not self._working:
                 self.host.wake(self)

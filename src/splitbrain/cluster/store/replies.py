@@ -63,8 +63,8 @@ AnyRaw: TypeAlias = RawRequest | RawBatchRequest
 Request: TypeAlias = AnyRaw | TxnRequest
 Reply: TypeAlias = RawAnswer | RawBatchAnswer | TxnAnswer
 
-RAW_REQUESTS: tuple[type, ...] = get_args(RawRequest) + get_args(RawBatchRequest)
-TXN_REQUESTS: tuple[type, ...] = get_args(TxnRequest)
+RAW_REQUESTS: frozenset[type] = frozenset(get_args(RawRequest) + get_args(RawBatchRequest))
+TXN_REQUESTS: frozenset[type] = frozenset(get_args(TxnRequest))
 RAW_READS = (RawGet, RawScan, RawBatchGet, RawBatchScan)
 RAW = Column.RAW
 

@@ -51,7 +51,7 @@ from splitbrain.cluster.store.replies import (
 __all__ = ["Requests"]
 
 LEADER = Role.LEADER
-ALL_READS = (*RAW_READS, *READS, ListRecords)
+ALL_READS = frozenset((*RAW_READS, *READS, ListRecords))
 
 
 class Requests(Applying):
@@ -73,7 +73,7 @@ class Requests(Applying):
             error = ServerIsBusy(f"{self.held()} requests wait")
         if error is not None:
             self.refuse(waiting, error)
-        elif isinstance(request, ALL_READS):
+        elif type(request) in ALL_READS:
             self._on_read(waiting, request)
         else:
             self._on_write(waiting)
@@ -233,5 +233,5 @@ class Requests(Applying):
 
 def _how(request: Request) -> ReplicaRead:
     """Which replica may serve the request."""
-    reads = isinstance(request, ALL_READS)
+    reads = type(request) in ALL_READS
     return request.context.replica_read if reads else ReplicaRead.LEADER
