@@ -38,6 +38,7 @@ from splitbrain.errors import (
     Unsupported,
 )
 from splitbrain.loading import NAME, line_in, line_of, load_module
+from splitbrain.nemesis.rotation import words_of
 from splitbrain.options import (
     DESCRIBED,
     HARNESS_OPTIONS,
@@ -183,6 +184,9 @@ def resolve(spec: TestSpec, catalog: Catalog) -> Test:
             f"workload {spec.workload!r} needs the vocabulary {workload.vocabulary!r}, which "
             f"{spec.system} does not offer"
         )
+    for check in words_of(spec.options.get("check", "")):
+        if check not in getattr(system, "checks", ()):  # a system need not know of any
+            raise Unsupported(f"--check {check}: {spec.system} has no way to tell")
     for bug in spec.bugs:
         if bug not in system.bugs:
             raise UnknownName("bug", bug, system.bugs)
@@ -217,6 +221,10 @@ def make_workload(spec: TestSpec, catalog: Catalog) -> Workload:
             f"workload {spec.workload!r}: a checker named {taken[0]!r} judges every run; "
             "give the workload's own another name"
         )
+    if "replicas" in words_of(spec.options.get("check", "")):
+        from splitbrain.workloads.replicas import with_replicas
+
+        return with_replicas(workload)
     return workload
 
 

@@ -97,6 +97,7 @@ def main() -> None:
 )
 @click.option("--seed", type=int, help="Default: drawn and printed.")
 @click.option("--bug", "bugs", multiple=True, help="Switch on a seeded bug.")
+@click.option("--check", "checks", multiple=True, help="Check also: replicas.")
 @click.option("--option", "-o", "options", multiple=True, metavar="NAME=VALUE")
 @click.option(
     "--test-count",

@@ -18,6 +18,7 @@ from splitbrain.nemesis.partition import NEED_FOUR, ONE_WAY, SHAPES
 from splitbrain.nemesis.rotation import words_of
 
 __all__ = [
+    "CHECKS",
     "DESCRIBED",
     "HARNESS_OPTIONS",
     "NEMESIS_OPTIONS",
@@ -28,6 +29,9 @@ __all__ = [
     "wants_one_way",
 ]
 
+CHECKS = ("replicas",)
+"""What ``--check`` may add to any workload, where the system offers it."""
+
 HARNESS_OPTIONS: Mapping[str, str] = {
     "scale": "multiplies all protocol times of the system (1/3 by default: election timeout 1 s)",
     "op-timeout": "seconds a client waits for one operation (default 2 T)",
@@ -35,6 +39,7 @@ HARNESS_OPTIONS: Mapping[str, str] = {
     "recovery-seconds": "longest final phase (default 30)",
     "answered-share": "share of operations outside fault bands that must be answered (0.9)",
     "unproven-share": "share of a fault's applications that may lack proof (0.2)",
+    "check": f"further checks of the system's own, joined by commas: {', '.join(CHECKS)}",
     "check-seconds": "budget of the checkers (60)",
 }
 
@@ -124,6 +129,7 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
 """Options that are one of a few words."""
 
 _LISTS: Mapping[str, tuple[str, Sequence[str]]] = {
+    "check": ("check", CHECKS),
     "targets": ("target", ROLES),
     "shapes": ("partition shape", tuple(SHAPES)),
 }
@@ -192,6 +198,7 @@ DESCRIBED: Mapping[str, Mapping[str, str]] = {
         "snapshots": "what is written together is read together",
         "versioned": "what a key held at a timestamp never changes",
         "lock": "no lock was held by two at once",
+        "replicas": "all replicas of a region held the same at the end (--check replicas)",
         "queue": "every element came out once, in order, and none was lost",
         "node-crash": "no node ended by itself, no core assertion failed",
         "earned": "the run was a test at all: successes, faults with effect, progress",

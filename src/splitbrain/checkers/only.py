@@ -17,7 +17,7 @@ from splitbrain.checkers.verdict import Checker, Result
 from splitbrain.history.history import History
 from splitbrain.history.op import NEMESIS, Op
 
-__all__ = ["Only"]
+__all__ = ["Except", "Only"]
 
 
 class Only:
@@ -38,3 +38,23 @@ class Only:
 
     def _wanted(self, op: Op) -> bool:
         return op.process == NEMESIS or op.f in self._functions
+
+
+class Except:
+    """Judges all but the client events of one function.
+
+    Args:
+        checker: that judges.
+        f: what it is not to see.
+    """
+
+    def __init__(self, checker: Checker, f: str) -> None:
+        self._checker = checker
+        self._f = f
+
+    def check(self, history: History, options: Mapping[str, Any], budget: Budget) -> Result:
+        """The checker's answer about that view."""
+        return self._checker.check(history.filter(self._wanted), options, budget)
+
+    def _wanted(self, op: Op) -> bool:
+        return op.process == NEMESIS or op.f != self._f

@@ -26,6 +26,8 @@ def make_spec(given: Mapping[str, Any], catalog: Catalog) -> TestSpec:
         Unsupported: a schedule's fault that is not possible here.
     """
     options = {**options_of(given["options"]), **attach_options(given), **host_options(given)}
+    if given.get("checks"):
+        options["check"] = ",".join(given["checks"])
     nodes = attached_nodes(options, given) or host_nodes(options, given)
     nodes = nodes or numbered_nodes(given["nodes"])
     seed = given["seed"]

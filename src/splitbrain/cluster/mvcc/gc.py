@@ -12,15 +12,16 @@ resolved: else a primary's commit record may go while a secondary's lock still n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from splitbrain.cluster.mvcc.codec import versions_end
 from splitbrain.cluster.mvcc.engine import Batch, Reader
 from splitbrain.cluster.mvcc.records import WriteKind
 from splitbrain.cluster.mvcc.view import Version, View
-from splitbrain.cluster.storage.columns import Columns, Write
+from splitbrain.cluster.storage.columns import Column, Columns, Write
 
-__all__ = ["Collected", "Garbage", "live_digest"]
+__all__ = ["Collected", "Garbage", "live_digest", "live_items"]
 
 
 class Collected(NamedTuple):
@@ -76,3 +77,18 @@ def live_digest(columns: Columns, safe_point: int) -> str:
     copy.restore(columns.snapshot())
     copy.apply(Garbage().collect(copy, safe_point, keys_max=len(copy) + 1).writes)
     return copy.digest()
+
+
+def live_items(columns: Columns, safe_point: int) -> Iterator[tuple[Column, bytes, bytes]]:
+    """Column, stored key and value of all that ``live_digest`` covers.
+
+    The state must not change before the iterator is done with.
+    """
+    garbage: set[tuple[Column, bytes]] = set()
+    if safe_point:
+        collected = Garbage().collect(columns, safe_point, keys_max=len(columns) + 1)
+        garbage.update((column, key) for column, key, _ in collected.writes)
+    for column in Column:
+        for key, value in columns.scan(column):
+            if (column, key) not in garbage:
+                yield column, key, value

@@ -32,6 +32,7 @@ __all__ = [
     "Batch",
     "Cas",
     "Command",
+    "ComputeHash",
     "DataCommand",
     "Delete",
     "DeleteRange",
@@ -103,8 +104,17 @@ class Split(msgspec.Struct, frozen=True, tag=6, array_like=True):
     conf_version: int = 1
 
 
+class ComputeHash(msgspec.Struct, frozen=True, tag=7, array_like=True):
+    """Every replica hashes its state as it is at this entry; the state stays as it is.
+
+    ``safe_point``: what is garbage by it is left out, as some replicas may have collected it.
+    """
+
+    safe_point: int = 0
+
+
 DataCommand: TypeAlias = Put | Delete | Cas | Batch | DeleteRange
-Command: TypeAlias = DataCommand | Split
+Command: TypeAlias = DataCommand | Split | ComputeHash
 """What an entry of the log holds."""
 
 

@@ -26,6 +26,7 @@ from splitbrain.cluster.raft.core import Raft
 from splitbrain.cluster.raft.types import Entry, EntryKind, ReadState, Snapshot
 from splitbrain.cluster.storage.columns import Columns
 from splitbrain.cluster.storage.commands import (
+    ComputeHash,
     DataCommand,
     Outcome,
     Split,
@@ -116,6 +117,8 @@ class Applying(ABC):
                 command = decode_command(entry.data)
                 if isinstance(command, Split):
                     outcome = self._apply_split(command, entry.index)
+                elif isinstance(command, ComputeHash):
+                    self._apply_hash(command, entry)
                 else:
                     outcome = self._execute(command)
             elif entry.kind is CONF:
@@ -173,6 +176,10 @@ class Applying(ABC):
     @abstractmethod
     def _apply_conf(self, entry: Entry) -> Outcome | RegionError:
         """Change the peers, if they are still those that were to be changed."""
+
+    @abstractmethod
+    def _apply_hash(self, command: ComputeHash, entry: Entry) -> None:
+        """Hash the state as it is now."""
 
     @abstractmethod
     def _after_apply(self) -> None:

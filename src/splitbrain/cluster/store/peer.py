@@ -6,7 +6,7 @@
 
 All work is done in :meth:`Peer.work`, which takes the core's Readys and does what each says in
 the order that ``raft.types`` lays down.  One class in chapters, each a subclass of the one before:
-``applier``, ``requests``, ``transactions``, ``follower_reads``, ``admin``, and this.
+``applier``, ``requests``, ``transactions``, ``follower_reads``, ``admin``, ``hashes``, and this.
 
 The core names members by their stores: a region has at most one peer on each.  That an older or
 newer peer on the same store is not mistaken for it is seen to by ids, in ``routing``.
@@ -45,7 +45,7 @@ from splitbrain.cluster.raft.types import (
 )
 from splitbrain.cluster.storage.columns import Column
 from splitbrain.cluster.storage.logfile import Stored
-from splitbrain.cluster.store.admin import Admin
+from splitbrain.cluster.store.hashes import Hashing
 from splitbrain.cluster.store.regions import members, unpack_snapshot
 
 __all__ = ["Peer", "PeerNote", "note_of", "read_note"]
@@ -79,7 +79,7 @@ def read_note(note: bytes) -> PeerNote:
     return msgspec.msgpack.decode(note, type=PeerNote)
 
 
-class Peer(Admin):
+class Peer(Hashing):
     """One region on one store."""
 
     _elections = 0

@@ -7,6 +7,8 @@
     dump            {[region]}                 applied index, range and digest of a region's state
     split           {key, id, peers, [region]} cut a region; the left part is the new one
     peers           {changes, [joint], [region]}   change a region's peers
+    hash            {[region], [safe_point]}   start a check of a region's replicas: index and term
+    hash-node       {index, term, [path], [region]}   a node of the tree that was made there
     regions                                    all regions here
 
 ``region`` is the first one if it is not said.  ``key`` is text or bytes, as the region's bounds are
@@ -121,11 +123,28 @@ def _change(store: Routing, peer: Peer, arguments: Mapping[str, Any]) -> Answer:
     return {"started": error is None, "error": "" if error is None else repr(error)}
 
 
+def _hash(store: Routing, peer: Peer, arguments: Mapping[str, Any]) -> Answer:
+    place = peer.start_check(int(arguments.get("safe_point", 0)))
+    if not isinstance(place, tuple):
+        return {"started": False, "error": repr(place)}
+    index, term = place
+    return {"started": True, "error": "", "index": index, "term": term}
+
+
+def _hash_node(store: Routing, peer: Peer, arguments: Mapping[str, Any]) -> Answer:
+    if "index" not in arguments or "term" not in arguments:
+        raise ValueError("hash-node: wants index and term, as hash told them")
+    index, term = int(arguments["index"]), int(arguments["term"])
+    return peer.hash_node(index, term, str(arguments.get("path", "")))
+
+
 _VERBS: dict[str, Verb] = {
     "transfer-leader": _transfer,
     "campaign": _campaign,
     "compact": _compact,
     "dump": _dump,
+    "hash": _hash,
+    "hash-node": _hash_node,
     "split": _split,
     "peers": _change,
 }

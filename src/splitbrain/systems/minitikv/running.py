@@ -30,7 +30,8 @@ from splitbrain.contracts.workload import Kv, Transactions
 from splitbrain.env import Caller, Pacer
 from splitbrain.env.random import Random
 from splitbrain.errors import Definite, NodeFailed
-from splitbrain.systems.minitikv.transactions import TxnSession
+from splitbrain.systems.minitikv.replicas import ReplicaCheck
+from splitbrain.systems.minitikv.transactions import Compare, TxnSession
 
 __all__ = ["NodePlan", "RunningMinitikv", "start_stores"]
 
@@ -50,8 +51,9 @@ class NodePlan(msgspec.Struct, frozen=True):
 class KvSession:
     """The vocabulary ``kv`` over a raw client: values are JSON in bytes."""
 
-    def __init__(self, client: RawClient) -> None:
+    def __init__(self, client: RawClient, compare: Compare) -> None:
         self._client = client
+        self.replicas = compare
 
     async def get(self, key: str) -> Any:
         """The value, or None."""
@@ -194,7 +196,7 @@ class RunningMinitikv:
             options=self._options,
         )
         self._sessions.append(client)
-        return KvSession(client)
+        return KvSession(client, self._compare)
 
     async def txn(self, node: str) -> Transactions:
         """A session of transactions; it goes wherever a region's leader is, whatever ``node``."""
@@ -202,7 +204,15 @@ class RunningMinitikv:
         self._sessions.append(client)
         ttl_ms = int(self._spec.options.get("lock-ttl-ms", self._op_timeout_s * 500))
         records = partial(self._records, node)
-        return TxnSession(client, records, node=node, lock_ttl_ms=ttl_ms)
+        return TxnSession(client, records, node=node, lock_ttl_ms=ttl_ms, compare=self._compare)
+
+    async def _compare(self) -> list[dict[str, Any]]:
+        """Whether the replicas of each region hold the same."""
+        tick_s = self._plans[self._spec.nodes[0]].store.tick_ns / 1e9
+        limit_s = 2 * self._op_timeout_s
+        return await ReplicaCheck(
+            self._testbed, self._spec.nodes, self._pacer, limit_s=limit_s, poll_s=tick_s
+        ).run()
 
     async def _records(self, node: str) -> list[tuple[int, ListRecordsReply]]:
         """What ``node`` holds of the regions that it leads, confirmed by a majority."""

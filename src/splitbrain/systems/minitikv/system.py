@@ -51,6 +51,7 @@ class Minitikv:
 
     name = "minitikv"
     vocabularies = frozenset({"kv", "txn"})
+    checks = frozenset({"replicas"})
     bugs: Mapping[str, Bug] = BUGS
     admin_actions = frozenset({"transfer-leader", "campaign", "compact", "status"})
     fault_model: Mapping[Fault, Limit] = {

@@ -34,6 +34,8 @@ PATHS: Mapping[str, CommitPath] = {
     "1pc": "one-phase",
 }
 """Commit paths by the vocabulary's names."""
+Compare = Callable[[], Awaitable[list[dict[str, Any]]]]
+"""Compares the replicas of each region."""
 List = Callable[[], Awaitable[list[tuple[int, ListRecordsReply]]]]
 """Region ids, and what is in them."""
 _NAMES = {path: name for name, path in PATHS.items() if name}
@@ -47,10 +49,20 @@ class TxnSession:
         list_: asks the node for all that it holds of the regions that it leads.
         node: its name.
         lock_ttl_ms: how long others respect the locks of a client that has gone silent.
+        compare: compares replicas.
     """
 
-    def __init__(self, client: TxnClient, list_: List, *, node: str, lock_ttl_ms: int) -> None:
+    def __init__(
+        self,
+        client: TxnClient,
+        list_: List,
+        *,
+        node: str,
+        lock_ttl_ms: int,
+        compare: Compare,
+    ) -> None:
         self._client = client
+        self.replicas = compare
         self._list = list_
         self._node = node
         self._lock_ttl_ms = lock_ttl_ms
