@@ -21,7 +21,7 @@ demo-docker: $(STAMP)
 	@$(BIN)/splitbrain demo --on docker
 
 test: $(STAMP)
-	$(BIN)/pytest -n 2 -m "not deep"
+	$(BIN)/pytest -n 3 -m "not deep"
 
 deep: $(STAMP)
 	$(BIN)/pytest -n 2 -m deep --timeout=3600
