@@ -246,7 +246,7 @@ def test_a_reader_that_went_away_is_not_a_verdict() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["", "run", "check", "report", "list", "demo", "doctor", "heal", "drill", "prune"],
+    ["", "run", "check", "report", "list", "demo", "doctor", "heal", "drill", "prune", "up"],
 )
 def test_help_is_there(command: str) -> None:
     done = call(*command.split(), "--help")

@@ -14,6 +14,7 @@ import splitbrain
 from splitbrain.cli_drill import drill, prune
 from splitbrain.cli_export import export
 from splitbrain.cli_image import image
+from splitbrain.cli_up import up
 from splitbrain.errors import RequestError, SplitbrainError
 from splitbrain.printing import (
     Group,
@@ -376,3 +377,4 @@ main.add_command(drill)
 main.add_command(export)
 main.add_command(image)
 main.add_command(prune)
+main.add_command(up)

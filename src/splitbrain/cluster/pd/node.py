@@ -303,6 +303,7 @@ class PdNode(Oracle):
             "elections": self._elections,
             "snapshot": self._snapshot_index,
             "saved_ms": self.state.saved_ms,
+            "physical_ms": self._tso.last_ms,
             "timestamps": self._given,
             "stores": len(self.state.stores),
             "regions": len(self.state.regions),

@@ -90,6 +90,11 @@ class Tso:
         """The stored bound as far as known; 0 if this node does not lead."""
         return self._saved
 
+    @property
+    def last_ms(self) -> int:
+        """Physical part of the last timestamp, or of where to begin; 0 if this node does not lead."""
+        return self._physical
+
     def now_ms(self, wall_ms: int, monotonic_ns: int) -> int:
         """Physical time; no earlier than any that was given, no later than the next leader's."""
         return max(self._physical, self._bounded_ms(wall_ms, monotonic_ns))

@@ -10,7 +10,7 @@ import msgspec
 
 from splitbrain.contracts.spec import TestSpec
 from splitbrain.contracts.testbed import Site
-from splitbrain.errors import RequestError
+from splitbrain.errors import HostError, RequestError
 from splitbrain.substrates.heal import end_labelled
 from splitbrain.substrates.local.faults import CLIENT, Link
 from splitbrain.substrates.local.net import CUT_MODES, LocalNet, link_name
@@ -33,12 +33,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         clients: ``clients=cut``: our clients dial through proxies, so that their links can be.
         keep_data: ``keep-data=true``: leave the nodes' data in the run directory.
         cut_mode: ``cut-mode=mixed|hold|reset``: how a cut is done.
+        port_base: ``port-base=N``: the first node has port N, each next one the next; 0: any.
     """
 
     proxies: bool = True
     clients: bool = False
     keep_data: bool = False
     cut_mode: str = "mixed"
+    port_base: int = 0
 
     @classmethod
     def of(cls, spec: TestSpec) -> Options:
@@ -48,6 +50,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             clients=str(spec.options.get("clients", "")) == "cut",
             keep_data=flag(spec, "keep-data", default=False),
             cut_mode=str(spec.options.get("cut-mode", "mixed")),
+            port_base=int(spec.options.get("port-base", 0)),
         )
         if spec.options.get("clients", "cut") != "cut":
             raise RequestError(
@@ -56,6 +59,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         if options.clients and not options.proxies:
             raise RequestError(
                 "options clients=cut and proxies=false exclude each other: drop one"
+            )
+        if options.port_base and not 1024 <= options.port_base <= 65536 - len(spec.nodes):
+            raise RequestError(
+                f"option port-base={options.port_base}: choose one from 1024 to "
+                f"{65536 - len(spec.nodes)}, so that each of {len(spec.nodes)} nodes has a port"
             )
         if options.cut_mode not in CUT_MODES:
             raise RequestError(
@@ -73,11 +81,22 @@ class LocalTestbed(RealTestbed[LocalNode]):
         self._options = options
         self._ports: list[HeldPort] = []
         self._proxies: Proxies | None = None
-        for name in site.spec.nodes:
-            port = HeldPort()
-            self._ports.append(port)
+        for number, name in enumerate(site.spec.nodes):
+            port = self._hold_port(options.port_base and options.port_base + number)
             self.add(LocalNode(name, port, places, self.keeper))
         self._net = self._make_net({})
+
+    def _hold_port(self, wanted: int) -> HeldPort:
+        """One port more; if it cannot be had, nothing of the testbed is left."""
+        try:
+            port = HeldPort(wanted)
+        except HostError:
+            for held in self._ports:
+                held.close()
+            self.places.remove(keep_data=True)
+            raise
+        self._ports.append(port)
+        return port
 
     async def open(self) -> None:
         """Start what runs beside the nodes: the proxies, and the follower of events."""

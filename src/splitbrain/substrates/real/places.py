@@ -32,12 +32,17 @@ HOST = "127.0.0.1"
 
 
 class HeldPort:
-    """A port of the loopback that is kept for one node."""
+    """A port of the loopback that is kept for one node: ``wanted``, or with 0 one that is free."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: int = 0) -> None:
         try:
-            self._socket = _bind(0)
+            self._socket = _bind(wanted)
         except OSError as error:
+            if wanted:
+                raise HostError(
+                    f"port {wanted} of {HOST} cannot be had: {error.strerror}; look with "
+                    f"'ss -tanp sport = :{wanted}' who holds it, or choose another port-base"
+                ) from error
             raise HostError(
                 f"no port to be had on {HOST}: {error.strerror}; look with 'ss -tan' who holds "
                 "them, and wait or end it"
