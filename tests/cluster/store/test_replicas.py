@@ -166,3 +166,15 @@ def test_without_two_replicas_nothing_is_said(world):
     assert (result.verdict, result.reason) == ("unknown", "not-compared")
     assert not is_complete(found)
     assert judged().verdict == judged([]).verdict == "unknown"
+
+
+def test_each_region_is_compared_by_itself(world):
+    split = {"key": "030", "id": 7, "peers": [71, 72, 73]}
+    assert world.stores[world.leader()].control("split", split)["started"]
+    world.run_ms(2000)
+    world.stores["n3"].peers[7].state.apply([(Column.RAW, b"011", None)])
+    left, right = sorted(compare(world), key=lambda one: -one["region"])
+    assert (left["region"], left["diff"][0]["key"], left["more"]) == (7, "011", 0)
+    assert (right["region"], len(set(right["roots"].values())), right["keys"]) == (1, 1, 30)
+    (anomaly,) = judged([right, left]).anomalies
+    assert anomaly.explanation.startswith("replicas of region 7 differ")
