@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import tempfile
 import time
@@ -109,19 +110,32 @@ async def repeat(step: Step, told: Told, stop: asyncio.Event) -> None:
         count += 1
 
 
+def cpu_s() -> tuple[float, float]:
+    """Processor time used so far: by the clients (this process), and by its children, the stores."""
+    ticks, own = 0, str(os.getpid())
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            fields = stat.read_text().rpartition(")")[2].split()
+            if fields[1] == own:
+                ticks += int(fields[11]) + int(fields[12])
+    return time.process_time(), ticks / os.sysconf("SC_CLK_TCK")
+
+
 async def load(steps: Sequence[Step], seconds: float) -> str:
     """Warm up, measure: the figures in words, and a second first of all."""
     told, stop = Told(), asyncio.Event()
     clients = [asyncio.create_task(repeat(step, told, stop)) for step in steps]
     await asyncio.sleep(WARM_UP_S)
-    begin = time.monotonic_ns()
+    begin, used = time.monotonic_ns(), cpu_s()
     await asyncio.sleep(seconds)
-    end = time.monotonic_ns()
+    end, since = time.monotonic_ns(), cpu_s()
     stop.set()
     await asyncio.gather(*clients)
     rate, median, tail = told.rate(begin, end)
     failed = ", ".join(f"{count} {code}" for code, count in told.failed.items())
-    return f"{rate:9,.0f}{median:10.1f}{tail:10.1f}   {failed}"
+    count = max(1.0, rate * (end - begin) / 1e9)
+    cpu = "".join(f"{(b - a) / count * 1e6:10,.0f}" for a, b in zip(used, since, strict=True))
+    return f"{rate:9,.0f}{median:10.1f}{tail:10.1f}{cpu}   {failed}"
 
 
 async def patiently(ask: Callable[[], Awaitable[Any]]) -> Any:
