@@ -110,6 +110,8 @@ def test_a_client_commits_and_ctrl_c_leaves_nothing(up: Any) -> None:
     cluster = up()
     assert len(cluster.told["pd"]) == len(cluster.nodes) == 3
     assert cluster.use(b"1") == b"1"
+    cluster.child.send_signal(signal.SIGINT)
+    time.sleep(0.1)  # in the middle of its end, where a second signal must not disturb
     assert cluster.end(signal.SIGINT) == (0, "")
     assert not Path(cluster.told["directory"]).exists()
     assert cluster.is_gone()

@@ -67,6 +67,10 @@ class Signals:
         """The loop is about to end: from now on a signal gives up."""
         self._loop = None
 
+    def ignore(self) -> None:
+        """What is left to be done is short and must be done: from now on signals do nothing."""
+        self._given_up = True
+
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._seen += 1
         if self._given_up:

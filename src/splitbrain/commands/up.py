@@ -141,7 +141,7 @@ def bring_up(
     spec = TestSpec(workload="up", nodes=shape.nodes, seed=seed, options=options)
     with Signals(own_process=True) as signals, contextlib.suppress(KeyboardInterrupt):
         label = f"splitbrain-up-{secrets.token_hex(8)}"
-        with _place(directory, shape, label) as (place, journal):
+        with _place(directory, shape, label, signals) as (place, journal):
             site = Site(
                 spec=spec,
                 directory=place,
@@ -166,7 +166,7 @@ def bring_up(
 
 @contextlib.contextmanager
 def _place(
-    directory: Path | None, shape: Shape, label: str
+    directory: Path | None, shape: Shape, label: str, signals: Signals
 ) -> Iterator[tuple[str, FileJournal]]:
     """The directory and the journal in it; at the end, what should not stay there is gone."""
     with _own(label) if directory is None else _yours(directory, shape) as place:
@@ -181,6 +181,7 @@ def _place(
         try:
             yield place, journal
         finally:
+            signals.ignore()
             if made is not None and journal.unfinished == 1 and remove_private(place, label):
                 journal.undone(made)
             if journal.close() or not heal(only=label, own=True).left:
