@@ -116,7 +116,7 @@ def builtin() -> Catalog:
     """What splitbrain ships."""
     from splitbrain.cluster.config import KNOBS
     from splitbrain.cluster.pd.config import PD_KNOBS
-    from splitbrain.nemesis.packages import PACKAGES, SINGLE
+    from splitbrain.nemesis.packages import PACKAGES, SINGLE, SYSTEM
     from splitbrain.substrates.sim.knobs import KNOBS as SIM_KNOBS
 
     return Catalog(
@@ -146,7 +146,7 @@ def builtin() -> Catalog:
             "set": _lazy("splitbrain.checkers.set_full:SetFullChecker"),
             "unique-ids": _lazy("splitbrain.checkers.unique_ids:UniqueIdsChecker"),
         },
-        nemeses={**PACKAGES, **SINGLE},
+        nemeses={**PACKAGES, **SINGLE, **SYSTEM},
         options={
             **HARNESS_OPTIONS,
             **NEMESIS_OPTIONS,
@@ -196,6 +196,7 @@ def resolve(spec: TestSpec, catalog: Catalog) -> Test:
     here, missing = _abilities(spec, substrate)
     _refuse_impossible(spec, catalog, here, missing)
     refuse_impossible_words(spec, here, missing)
+    _refuse_missing_levers(spec, system)
     possible = asked & here
     outside = frozenset(kind for kind in possible if kind not in system.fault_model)
 
@@ -210,6 +211,12 @@ def resolve(spec: TestSpec, catalog: Catalog) -> Test:
         faults=(here & frozenset(system.fault_model)) | possible,
         outside=outside,
     )
+
+
+def _refuse_missing_levers(spec: TestSpec, system: System) -> None:
+    from splitbrain.nemesis.levers import refuse_missing_levers
+
+    refuse_missing_levers(spec, system.admin_actions)
 
 
 def make_workload(spec: TestSpec, catalog: Catalog) -> Workload:

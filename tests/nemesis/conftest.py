@@ -158,6 +158,7 @@ def on_stand(
     deaf: bool = False,
     nodes: tuple[str, ...] = NODES,
     seed: int = 7,
+    vocabulary: str = "kv",
     **settings: Any,
 ) -> None:
     """Run ``body`` on a cluster of its own, with these settings as options."""
@@ -166,6 +167,7 @@ def on_stand(
         substrate=substrate.name,
         nodes=nodes,
         seed=seed,
+        vocabulary=vocabulary,
         options={name.replace("_", "-"): value for name, value in settings.items()},
     )
     system, random = Minitikv(), Random(seed)

@@ -38,7 +38,19 @@ class Band(msgspec.Struct, frozen=True, kw_only=True):
     stop_value: Mapping[str, Any] = {}
 
 
-ONE_SHOT = frozenset({"clock-jump", "admin"})
+ONE_SHOT = frozenset(
+    {
+        "clock-jump",
+        "admin",
+        "transfer",
+        "shuffle-leaders",
+        "split",
+        "move-peer",
+        "pd-transfer",
+        "compact",
+        "restart",
+    }
+)
 """Faults that are over at once and have no stop."""
 
 

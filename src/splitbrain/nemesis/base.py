@@ -39,10 +39,20 @@ __all__ = [
     "unpack",
 ]
 
-ROLES = ("leader", "follower", "one", "minority", "minority-third", "majority", "all")
+ROLES = (
+    "leader",
+    "follower",
+    "one",
+    "minority",
+    "minority-third",
+    "majority",
+    "all",
+    "pd-leader",
+)
 """Words for targets that are resolved when the fault happens.
 
 ``minority`` leaves a quorum; ``minority-third`` is smaller than a third, as a Byzantine minority is.
+``pd-leader`` is the node that leads the placement driver; see ``looks.aim``.
 """
 
 LEAST_NODES: Mapping[str, int] = {"follower": 2, "minority-third": 4}
@@ -153,6 +163,8 @@ def _of_role(
     """Those of ``nodes`` that a role hits, in a testbed of ``total``; none where nobody has it."""
     if role == "all":
         return nodes
+    if role == "pd-leader":  # no member of a placement driver answered
+        return []
     if role == "leader":
         return [primaries[0] if primaries else stream.choice(nodes)]
     if role in ("one", "follower"):

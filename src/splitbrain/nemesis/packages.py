@@ -8,7 +8,8 @@ with the others, and has to be shown effective.  What any family answers is chec
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -22,19 +23,30 @@ from splitbrain.contracts.test import World
 from splitbrain.errors import HarnessError
 from splitbrain.history.op import NEMESIS, Op
 from splitbrain.nemesis.admin import AdminFamily
-from splitbrain.nemesis.base import Family, MakeFamily, completion, unpack
+from splitbrain.nemesis.base import Act, Family, MakeFamily, completion, unpack
 from splitbrain.nemesis.clock import ClockFamily
 from splitbrain.nemesis.cpu import CpuFamily
 from splitbrain.nemesis.disk import DiskFamily
 from splitbrain.nemesis.ledger import Ledger
+from splitbrain.nemesis.levers import LEVERS, LeverFamily
+from splitbrain.nemesis.looks import aim
 from splitbrain.nemesis.network import NetworkFamily
 from splitbrain.nemesis.own import OwnFault
 from splitbrain.nemesis.partition import PartitionFamily
 from splitbrain.nemesis.process import ProcessFamily
+from splitbrain.nemesis.restart import RestartFamily
 from splitbrain.nemesis.rotation import Nothing, Wishes, rotation
 from splitbrain.nemesis.sound import owner, sound
 
-__all__ = ["FAULT_PACKAGE", "LEGEND", "PACKAGES", "SINGLE", "FamilyNemesis", "make_packages"]
+__all__ = [
+    "FAULT_PACKAGE",
+    "LEGEND",
+    "PACKAGES",
+    "SINGLE",
+    "SYSTEM",
+    "FamilyNemesis",
+    "make_packages",
+]
 
 PACKAGES: Mapping[str, frozenset[Fault]] = {
     "partition": frozenset({Fault.PARTITION}),
@@ -67,11 +79,21 @@ SINGLE: Mapping[str, frozenset[Fault]] = {
 }
 """Kinds of ``network`` that can be asked for alone; not among ``all``, which has them."""
 
+SYSTEM: Mapping[str, frozenset[Fault]] = dict.fromkeys((*LEVERS, "restart"), frozenset())
+"""Faults of the system itself, by its own levers: they need nothing of the substrate, and are not
+among ``all``, whose draws stay as they were."""
+
+Aim = Callable[[Act], Awaitable[Act]]
+
 
 class FamilyNemesis:
-    """Hands each operation to the family that knows its fault."""
+    """Hands each operation to the family that knows its fault.
 
-    def __init__(self, families: Sequence[Family]) -> None:
+    ``aimed`` turns the roles that only the running system knows into nodes.
+    """
+
+    def __init__(self, families: Sequence[Family], aimed: Aim | None = None) -> None:
+        self._aimed = aimed
         self._families: dict[str, Family] = {}
         for family in families:
             for fault in sorted(family.faults & self._families.keys()):
@@ -104,6 +126,8 @@ class FamilyNemesis:
             raise HarnessError(
                 f"no fault {act.fault!r}; known: {', '.join(sorted(self._families))}"
             )
+        if act.start and self._aimed is not None:
+            act = await self._aimed(act)
         if act.start:
             outcome = await family.start(act)
             self._started[act.id] = outcome
@@ -150,7 +174,7 @@ def _families(
 ) -> tuple[Mapping[str, Family], Sequence[Family]]:
     """Who makes the faults of each package, and all families: some only schedules ask for."""
     ledger = Ledger()
-    process, partition, network, clock, cpu, disk, admin = (
+    process, partition, network, clock, cpu, disk, admin, levers, restart = (
         sound(family, world.spec.nodes)
         for family in (
             ProcessFamily(world, ledger),
@@ -160,6 +184,8 @@ def _families(
             CpuFamily(world, ledger),
             DiskFamily(world, ledger),
             AdminFamily(world),
+            LeverFamily(world, ledger),
+            RestartFamily(world, ledger),
         )
     )
     mine = {name: _own(make, world, ledger) for name, make in own.items()}
@@ -170,9 +196,11 @@ def _families(
         "clock": clock,
         "network": network,
         **dict.fromkeys(SINGLE, network),
+        **dict.fromkeys(LEVERS, levers),
+        "restart": restart,
         **mine,
     }
-    bundled = (process, partition, network, clock, cpu, disk, admin)
+    bundled = (process, partition, network, clock, cpu, disk, admin, levers, restart)
     return home, (*bundled, *mine.values())
 
 
@@ -197,7 +225,7 @@ def make_packages(
         FaultPackage(
             name=",".join(names) or "none",
             faults=kinds,
-            nemesis=FamilyNemesis(families),
+            nemesis=FamilyNemesis(families, partial(aim, world)),
             generator=schedule,
             final_generator=HealAll(),
             legend=LEGEND,
@@ -227,4 +255,12 @@ LEGEND: Mapping[str, str] = {
     "start-reordering": "messages reordered",
     "start-disk-slow": "disk slow",
     "start-admin": "admin action",
+    "start-transfer": "leader transferred",
+    "start-shuffle-leaders": "leaders shuffled",
+    "start-split": "region split",
+    "start-move-peer": "peer replaced",
+    "start-evict-leader": "store may not lead",
+    "start-pd-transfer": "placement driver's leader transferred",
+    "start-compact": "log compacted",
+    "start-restart": "rolling restart",
 }

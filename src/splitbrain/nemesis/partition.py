@@ -132,6 +132,7 @@ SHAPES: Mapping[str, Shaper] = {
     "one-way-in": one_way_in,
     "one-way-out": one_way_out,
     "halves": halves,
+    "isolate-pd-leader": isolate_leader,  # ``looks.aim`` names the node
 }
 """Named shapes; ``parameters["cut"]`` gives any other by its pairs, ``["grudge"]`` by receivers."""
 
@@ -142,8 +143,14 @@ NEED_FOUR = frozenset({"bridge", "majorities-ring"})
 _PATIENCE = 4
 """A probe after the cut is waited for at least so many times longer than the one before took."""
 
-_WEIGHTS = {"isolate-leader": 3, "leader-in-minority": 2, "random-halves": 2, "halves": 0}
-"""How often the draw takes a shape, if not once; ``halves`` comes only when it is asked for."""
+_WEIGHTS = {
+    "isolate-leader": 3,
+    "leader-in-minority": 2,
+    "random-halves": 2,
+    "halves": 0,
+    "isolate-pd-leader": 0,
+}
+"""How often the draw takes a shape, if not once; those of 0 come only when they are asked for."""
 
 _CLIENT = "client"
 

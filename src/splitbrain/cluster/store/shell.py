@@ -40,6 +40,9 @@ from splitbrain.env import Env
 
 __all__ = ["Store"]
 
+_TOLD = ("role", "term", "leader", "commit", "applied", "last", "epoch", "snapshot")
+"""What a store's status says of each region."""
+
 
 class Store(Routing):
     """One node.  ``start`` it once; the Env does the rest."""
@@ -240,9 +243,7 @@ class Store(Routing):
             **({} if self._pd is None else {"pd": dict(self._pd.status())}),
             "regions": {
                 str(number): {
-                    name: value
-                    for name, value in peer.status().items()
-                    if name in ("role", "term", "leader", "commit", "applied", "last", "epoch")
+                    name: value for name, value in peer.status().items() if name in _TOLD
                 }
                 for number, peer in sorted(self.peers.items())
             },

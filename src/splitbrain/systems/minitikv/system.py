@@ -53,7 +53,18 @@ class Minitikv:
     vocabularies = frozenset({"kv", "txn"})
     checks = frozenset({"replicas"})
     bugs: Mapping[str, Bug] = BUGS
-    admin_actions = frozenset({"transfer-leader", "campaign", "compact", "status"})
+    admin_actions = frozenset(
+        {
+            "transfer-leader",
+            "campaign",
+            "compact",
+            "status",
+            "pd-transfer-leader",
+            "pd-split-region",
+            "pd-move-peer",
+            "pd-evict-leader",
+        }
+    )
     fault_model: Mapping[Fault, Limit] = {
         **{fault: Limit() for fault in _ANY},
         Fault.CLOCK_DRIFT: Limit(size=DRIFT_MAX),
