@@ -201,3 +201,4 @@ def test_a_random_key_lies_inside(one: bytes, other: bytes, share: float) -> Non
         assert start < key
         assert not end or key < end
         assert encode_key(decode_key(key)) == key
+        assert decode_key(key).isascii()

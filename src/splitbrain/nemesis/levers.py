@@ -105,16 +105,18 @@ def _no_driver(spec: TestSpec) -> str:
 def key_between(start: bytes, end: bytes, share: float) -> bytes | None:
     """A stored key inside a region, this share of the way from its start; None: there is no room.
 
+    It is text, as are all keys of workloads, and as bounds of regions are told in dumps.
+
     >>> key_between(b"", b"", 0.5).hex()
-    '8000000000000000f8'
+    '3f3f3f3f3f3f4000fe'
     >>> key_between(encode_key(b"a"), encode_key(b"a" + bytes(7)), 0.5) is None
     True
     """
     low = int.from_bytes(start[:8].ljust(8, b"\0"), "big")
-    high = int.from_bytes(end[:8].ljust(8, b"\0"), "big") if end else (1 << 64) - 1
-    middle = low + int((high - low) * share)
-    key = encode_key(min(middle, (1 << 64) - 1).to_bytes(8, "big"))[:9]
-    key = encode_key(key[:8].rstrip(b"\0"))
+    high = int.from_bytes(end[:8].ljust(8, b"\0") if end else b"\x7f" * 8, "big")
+    middle = max(low, low + int((high - low) * share))
+    drawn = min(middle, (1 << 64) - 1).to_bytes(8, "big")
+    key = encode_key(bytes(byte & 0x7F for byte in drawn).rstrip(b"\0"))
     return key if start < key and (not end or key < end) else None
 
 
