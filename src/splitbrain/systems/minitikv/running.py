@@ -146,7 +146,8 @@ class RunningMinitikv:
         """Ask a leader that has not yet applied anything for a read, for three ticks at most."""
         if config.pd:  # the driver must serve, too
             try:
-                await self._txn_client(0.5 * config.election_timeout_s).timestamp()
+                client = self._txn_client(0.5 * config.election_timeout_s)
+                await (await client.begin()).get(b"ready")
             except Definite:
                 return False
             return True
