@@ -146,8 +146,8 @@ class RunningMinitikv:
         """Ask a leader that has not yet applied anything for a read, for three ticks at most."""
         if config.pd:  # the driver must serve, too
             try:
-                client = self._txn_client(0.5 * config.election_timeout_s)
-                await (await client.begin()).get(b"ready")
+                reader = self._txn_client(0.5 * config.election_timeout_s)
+                await (await reader.begin()).get(b"ready")
             except Definite:
                 return False
             return True
