@@ -147,7 +147,7 @@ class LeverFamily:
             return await self._compact(act)
         if act.fault == "pd-transfer":
             return await self._pd_transfer(act, stream)
-        seen = await looks.regions(self._world)
+        seen = await self._led()
         if not seen:
             return (), act.parameters, (self._hands.proof("cluster", None, "no region is led"),)
         if act.fault == "shuffle-leaders":
@@ -162,6 +162,15 @@ class LeverFamily:
         if act.fault == "move-peer":
             return await self._move_peer(act, region, stream)
         return await self._evict(act, seen, stream)
+
+    async def _led(self) -> Mapping[int, Seen]:
+        """The regions, once somebody leads one: after a kill that takes an election."""
+
+        async def seen() -> str | None:
+            return "led" if await looks.regions(self._world) else None
+
+        await self._hands.until(lambda: looks.regions(self._world), seen)
+        return await looks.regions(self._world)
 
     async def stop(self, act: Act) -> Outcome:
         """Let the store lead again."""
