@@ -93,7 +93,7 @@ def finding_spec(
 
 def lonely(spec: TestSpec) -> TestSpec:
     """The same with one worker, who leaves no lock behind, and whose locks live long."""
-    patient = {"commit-path": "2pc", "lock-ttl-ms": 3000}
+    patient = {"commit-path": "2pc", "lock-ttl-ms": 3000, "answered-share": 0.5}
     return msgspec.structs.replace(spec, concurrency=1, options={**spec.options, **patient})
 
 

@@ -24,10 +24,12 @@ QUICK = (
 
 
 def mostly_deep(bugs: list[str]) -> pytest.MarkDecorator:
-    marks = {bug: [pytest.mark.deep] for bug in CONTENDED if bug not in QUICK}
-    return pytest.mark.parametrize(
-        "bug", [pytest.param(b, marks=marks.get(b, [])) for b in bugs]
-    )
+    """Bugs of transactions take long; of those only ``QUICK`` are always tried."""
+    slow = {bug for bug in bugs if BUGS[bug].workload != "register" and bug not in QUICK}
+    marked = [
+        pytest.param(bug, marks=[pytest.mark.deep] if bug in slow else []) for bug in bugs
+    ]
+    return pytest.mark.parametrize("bug", marked)
 
 
 @mostly_deep(RANDOM)
@@ -44,7 +46,7 @@ def test_it_is_found_and_its_control_is_valid(bug: str, hunt) -> None:  # type: 
     assert control.verdict == "valid", control.result.summary
 
 
-@pytest.mark.parametrize("bug", FAULTY)
+@mostly_deep(FAULTY)
 def test_it_is_quiet(bug: str, hunt) -> None:  # type: ignore[no-untyped-def]
     quiet = [hunt(bug, 1, nemesis=()), hunt(bug, 1, nemesis=BUGS[bug].harmless)]
     for catch in quiet:

@@ -18,6 +18,9 @@ _SHORT = {"time_limit_s": 5.0}
 _HASTY = {"commit-path": "2pc", "lock-ttl-ms": 20, "sim-delay-ms": 4}
 """Locks that do not live as long as a commit takes: what a paused client does to its own."""
 
+_LATE = {"sim-fsync-ms": 30, "answered-share": 0.5}
+"""Commits that take so long that a kill meets some of them."""
+
 TXN_BUGS = (
     Bug(
         name="no-conflict-check",
@@ -56,6 +59,33 @@ TXN_BUGS = (
         workload="bank",
         options={"commit-path": "2pc"},
         spec=_SHORT,
+    ),
+    Bug(
+        name="no-rollback-mark",
+        id="P07",
+        story="A transaction whose primary is not there is called rolled back, and nothing is "
+        "written that would keep the primary from coming. It comes, and half is committed.",
+        anomalies=_TORN,
+        workload="bank",
+        options={
+            "split-keys": 4,
+            "sim-jitter-ms": 30,
+            "lock-ttl-ms": 10,
+            "answered-share": 0.4,
+        },
+        spec={"time_limit_s": 10.0},
+    ),
+    Bug(
+        name="ack-before-primary",
+        id="P09",
+        story="The client tells its user that a transaction is committed once its keys are locked. "
+        "Only the primary's commit decides, and it may never come.",
+        anomalies=("commit-not-durable", "lost-write", "stale-read", "stale-snapshot"),
+        workload="bank",
+        nemesis=("kill", "power"),
+        harmless=("clock",),
+        options={"lock-ttl-ms": 100},
+        spec={"time_limit_s": 30.0},
     ),
     Bug(
         name="commit-without-lock",
@@ -122,8 +152,34 @@ TXN_BUGS = (
         "rolled back. The primary was only on its way, and commits.",
         anomalies=_TORN,
         workload="bank",
-        options={"split-keys": 4, "sim-jitter-ms": 20},
+        options={"split-keys": 4, "sim-jitter-ms": 20, "answered-share": 0.5},
         spec={"time_limit_s": 10.0},
+    ),
+    Bug(
+        name="commit-timeout-is-fail",
+        id="C01",
+        story="The client reports a commit whose answer never came as failed. It may have been "
+        "done, or may be yet.",
+        anomalies=("ghost-commit", "failed-write-visible", "aborted-read"),
+        workload="append",
+        nemesis=("kill",),
+        harmless=("clock",),
+        needs_fault=True,
+        options=_LATE,
+        spec={"time_limit_s": 30.0},
+    ),
+    Bug(
+        name="undetermined-redo",
+        id="C02",
+        story="The client runs a transaction that is perhaps committed once more, as a new one. If "
+        "it was committed, it has been done twice.",
+        anomalies=("foreign-commit", "ghost-commit", "write-applied-twice"),
+        workload="append",
+        nemesis=("kill",),
+        harmless=("clock",),
+        needs_fault=True,
+        options=_LATE,
+        spec={"time_limit_s": 30.0},
     ),
 )
 """As told by id."""
