@@ -194,8 +194,9 @@ def _part(region: int, reply: ListRecordsReply) -> Part:
     )
     return Part(
         region=region,
-        start=reply.start.decode(),
-        end=reply.end.decode(),
+        # A foreign client may cut regions at any bytes: by this they compare with plain keys as bytes do.
+        start=reply.start.decode("latin-1"),
+        end=reply.end.decode("latin-1"),
         applied=reply.applied,
         fresh=True,
         locks=tuple(locks),
