@@ -194,7 +194,7 @@ def _part(region: int, reply: ListRecordsReply) -> Part:
     )
     return Part(
         region=region,
-        # A foreign client may cut regions at any bytes: by this they compare with plain keys as bytes do.
+        # A foreign client may cut regions at any bytes; so they compare with plain keys as bytes do.
         start=reply.start.decode("latin-1"),
         end=reply.end.decode("latin-1"),
         applied=reply.applied,
