@@ -132,7 +132,7 @@ class RunningMinitikv:
         while self._pacer.monotonic_ns() < deadline_ns:
             for name, status in (await self._statuses()).items():
                 if status.get("role") == "leader" and (
-                    (not config.pd and status.get("applied", 0) > 0)
+                    (config.mode == "raw" and status.get("applied", 0) > 0)
                     or await self._serves(name, config)
                 ):
                     return
@@ -144,7 +144,7 @@ class RunningMinitikv:
 
     async def _serves(self, leader: str, config: StoreConfig) -> bool:
         """Ask a leader that has not yet applied anything for a read, for three ticks at most."""
-        if config.pd:  # the driver must serve, too
+        if config.mode == "txn":  # the driver must serve, too
             try:
                 reader = self._txn_client(0.5 * config.election_timeout_s)
                 await (await reader.begin()).get(b"ready")
