@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import Any
 
@@ -28,7 +29,7 @@ FRAME_ELEMENTS = 128
 """Requests of one frame, at most; as TiKV's own client has it."""
 
 
-class Stream:
+class Stream(ABC):
     """One stream to one node; a subclass says how requests and answers are packed.
 
     Args:
@@ -102,17 +103,17 @@ class Stream:
 
     # -- for the subclass ------------------------------------------------------------------------
 
+    @abstractmethod
     def _take(self) -> Any:
         """The next frame to be written; None: nothing waits."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _arrived(self, frame: Any) -> None:
         """Match a frame with those who wait."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _left(self) -> list[asyncio.Future[Any]]:
         """All who wait, to be forgotten."""
-        raise NotImplementedError
 
 
 class BatchStream(Stream):
