@@ -123,7 +123,25 @@ def _run(
 ) -> RunOutcome:
     # Two stores may each begin a run of one name in one millisecond; labels must differ all the same.
     label = f"splitbrain-{directory.parent.name}-{directory.name}-{secrets.token_hex(4)}"
-    journal = _journal(test.spec, directory, label)
+    journal: Journal | None = None
+    try:  # a signal may come at once, even while the journal is being made
+        journal = _journal(test.spec, directory, label)
+        return _play(test, directory, recorder, progress, signals, label, journal)
+    except asyncio.CancelledError as error:
+        raise Abandoned("ended by a second signal; faults were healed") from error
+    finally:
+        _close(journal, label)
+
+
+def _play(
+    test: Test,
+    directory: Path,
+    recorder: RunRecorder,
+    progress: Callable[[Any], None] | None,
+    signals: Signals,
+    label: str,
+    journal: Journal,
+) -> RunOutcome:
     power = "power" in test.spec.nemesis or any("power" in f.f for f in test.spec.schedule)
     site = Site(
         spec=test.spec,
@@ -146,18 +164,13 @@ def _run(
         finally:
             signals.detach()
 
-    try:
-        return test.substrate.run(main)
-    except asyncio.CancelledError as error:
-        raise Abandoned("ended by a second signal; faults were healed") from error
-    finally:
-        _close(journal, label)
+    return test.substrate.run(main)
 
 
-def _close(journal: Journal, label: str) -> None:
+def _close(journal: Journal | None, label: str) -> None:
     """Forget the run if nothing of it is left; else undo what a hasty end has left."""
     close = getattr(journal, "close", None)
-    if close is not None and not close():
+    if journal is None or (close is not None and not close()):
         from splitbrain.substrates.heal import heal
 
         heal(only=label, own=True)
