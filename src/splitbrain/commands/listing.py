@@ -27,12 +27,12 @@ BUG_FIELDS = ("name", "id", "found", "anomalies", "command")
 
 
 def listing(kind: str, catalog: Catalog) -> Sequence[tuple[str, ...]]:
-    """Rows of (name, words), for bugs of (name, id, found in n of 20 seeds, anomalies, command)."""
+    """Rows of (name, words), for bugs of (name, id, found in n of m seeds, anomalies, command)."""
     if kind not in KINDS:
         raise UnknownName("kind of list", kind, KINDS)
     if kind == "bugs":
         return [
-            (bug.name, bug.id, f"{bug.share}/20", ", ".join(bug.anomalies), bug_command(bug))
+            (bug.name, bug.id, f"{bug.share}/{bug.tried}", ", ".join(bug.anomalies), bug_command(bug))
             for name in sorted(catalog.systems)
             for bug in _bugs(catalog.systems[name]())
         ]

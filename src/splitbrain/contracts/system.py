@@ -32,7 +32,8 @@ class Bug(msgspec.Struct, frozen=True, kw_only=True):
         schedule: name of a directed schedule file, or empty.
         needs_fault: the changed path runs only under its revealing fault.
         spec: other fields of the finding TestSpec, such as nodes or time_limit_s.
-        share: how many of 20 seeds find it, as last measured.
+        share: how many of the seeds tried find it, as last measured.
+        tried: how many seeds those were.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Bug(msgspec.Struct, frozen=True, kw_only=True):
     needs_fault: bool = False
     spec: Mapping[str, Any] = {}
     share: int = 0
+    tried: int = 20
 
 
 class RunningSystem(Protocol):
