@@ -32,7 +32,13 @@ def listing(kind: str, catalog: Catalog) -> Sequence[tuple[str, ...]]:
         raise UnknownName("kind of list", kind, KINDS)
     if kind == "bugs":
         return [
-            (bug.name, bug.id, f"{bug.share}/{bug.tried}", ", ".join(bug.anomalies), bug_command(bug))
+            (
+                bug.name,
+                bug.id,
+                f"{bug.share}/{bug.tried}",
+                ", ".join(bug.anomalies),
+                bug_command(bug),
+            )
             for name in sorted(catalog.systems)
             for bug in _bugs(catalog.systems[name]())
         ]
